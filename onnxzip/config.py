@@ -1,0 +1,84 @@
+"""Settings, as frozen dataclasses that check themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from onnxzip.errors import UsageError
+
+Preset = Literal["exact", "int8"]
+Target = Literal["cpu"]
+PRESETS: tuple[str, ...] = get_args(Preset)
+TARGETS: tuple[str, ...] = get_args(Target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a lossy step may cost, measured on held-out data against the original.
+
+    `None` means "no limit". Limits on accuracy are judged per output and the worst output decides; agreement is
+    asked of outputs that look like class scores (see `onnxzip.validate.metrics`), SQNR of the other float outputs.
+
+    Attributes:
+        min_agreement: smallest share of equal arg-max decisions, 0 to 1.
+        min_sqnr_db: smallest signal to quantization noise ratio in dB of an output *without* class scores.
+        max_abs_error: largest absolute error of any element of any float output.
+        max_size: largest bytes of the result divided by bytes of the original.
+        min_speedup: smallest latency of the original divided by latency of the result, paired.
+    """
+
+    min_agreement: float | None = 0.9
+    min_sqnr_db: float | None = 10.0
+    max_abs_error: float | None = None
+    max_size: float | None = None
+    min_speedup: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
+            raise UsageError(f"min_agreement is a share and must lie in 0 to 1, not {self.min_agreement}")
+        for name in ("max_abs_error", "max_size", "min_speedup"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise UsageError(f"{name} must not be negative or NaN, not {value}")
+        if self.min_sqnr_db is not None and self.min_sqnr_db != self.min_sqnr_db:
+            raise UsageError("min_sqnr_db must be a number of dB, not NaN")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What `optimize` is to do.
+
+    Attributes:
+        preset: "exact" (no data needed), "int8" (needs calibration data), or None: "int8" with data, else "exact".
+        target: where the model will run; decides dtypes and placement of int8.
+        budget: what the lossy steps may cost.
+        keep_float: patterns (regular expressions over node names, or exact operator types) that stay float.
+        plan: path of a quantization plan (JSON) to replay instead of deciding anew.
+        keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
+        held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
+        measure_speed: measure the paired latency of original and result.
+        strict: a pass that fails is an error instead of being taken back.
+        seed: seed of every random choice (made-up inputs, bootstrap).
+    """
+
+    preset: Preset | None = None
+    target: Target = "cpu"
+    budget: Budget = field(default_factory=Budget)
+    keep_float: tuple[str, ...] = ()
+    plan: str | None = None
+    keep_defaults: bool = False
+    held_out: float = 0.33
+    measure_speed: bool = True
+    strict: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.preset is not None and self.preset not in PRESETS:
+            raise UsageError(f"preset {self.preset!r} is not known: choose one of {', '.join(PRESETS)}")
+        if self.target not in TARGETS:
+            raise UsageError(f"target {self.target!r} is not known: choose one of {', '.join(TARGETS)}")
+        if not 0 < self.held_out < 1:
+            raise UsageError(f"held_out is a share and must lie strictly between 0 and 1, not {self.held_out}")
+        if isinstance(self.keep_float, str):
+            raise UsageError("keep_float takes a tuple of patterns, not one string")

@@ -1,0 +1,25 @@
+"""What can go wrong, as exceptions.
+
+Every message says three things: what cannot be done (naming the file, node or tensor), why, and what to do.
+The command line turns them into one line and an exit code; Python callers catch `OnnxzipError`.
+"""
+
+
+class OnnxzipError(Exception):
+    """Base of every error that onnxzip raises on purpose. Its text is meant for the user."""
+
+
+class UsageError(OnnxzipError):
+    """A setting is wrong: an unknown value, a contradiction, a pattern that matches nothing."""
+
+
+class ModelError(OnnxzipError):
+    """A model cannot be read, represented, run or written."""
+
+
+class DataError(OnnxzipError):
+    """Calibration or evaluation data cannot be read, or does not fit the model."""
+
+
+class PassError(OnnxzipError):
+    """An exact pass threw or broke the graph: a bug of onnxzip. Raised only under `strict`, else the pass is taken back."""

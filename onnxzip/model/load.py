@@ -1,0 +1,265 @@
+"""Loading a model without losing anything.
+
+What `onnx_ir` would drop or cannot express is refused by name (training info, sparse initializers) or kept beside the
+graph (the exact text of inputs and outputs, which may hold map types). External data is checked before it is mapped:
+inside the model's folder, and long enough. The file is only ever opened for reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from onnxzip.errors import ModelError
+from onnxzip.model.defaults import free_weights
+from onnxzip.model.save import INTERFACE, Interface, model_bytes
+from onnxzip.model.walk import all_nodes, graphs_of
+
+ModelLike = "str | os.PathLike[str] | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model and where it came from.
+
+    Attributes:
+        model: the graph; the caller's object is never touched.
+        name: path, or the graph's name, for messages.
+        path: the file, or None when the model came from memory.
+        bytes: size of the file and its external data (of the serialized model when it came from memory).
+        digest: SHA-256 of the file (of the serialized graph when from memory), first 16 hexadecimal digits.
+        external: some weights live in external data files.
+        notes: what was understood in a special way.
+    """
+
+    model: ir.Model
+    name: str
+    path: Path | None
+    bytes: int
+    digest: str
+    external: bool
+    notes: tuple[str, ...] = ()
+
+
+def load(source: Any, *, keep_defaults: bool = False) -> Loaded:
+    """Load a path, `onnx.ModelProto`, `onnx_ir.Model` or torch `ONNXProgram`.
+
+    Args:
+        source: the model. Objects are copied (weights are shared), files are mapped.
+        keep_defaults: leave initializers that are also inputs as overridable defaults, even when all of them are.
+
+    Raises:
+        ModelError: the file is missing, truncated, not ONNX, or holds what cannot be represented.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        proto = _read(path)
+        model = _to_ir(proto, str(path), base=path.parent)
+        digest, size = _digest_of_file(path), path.stat().st_size
+        external = _check_external(model, path)
+        size += sum(p.stat().st_size for p in external)
+        name = str(path)
+    else:
+        path, name = None, "model in memory"
+        given = _proto_of(source)
+        model = _copy(source) if given is None else _to_ir(given, name, base=None)
+        external = {Path(t.path) for t in _external_tensors(model)}
+        size, digest = model_bytes(model), _digest_of_model(model)
+    notes = () if keep_defaults else free_weights(model)
+    return Loaded(model, name, path, size, digest, bool(external), notes)
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    if not path.exists():
+        raise ModelError(f"{path}: there is no such file. Give the path of an ONNX model.")
+    if path.is_dir():
+        raise ModelError(f"{path}: this is a folder. Give the path of the .onnx file inside it.")
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, ValueError, UnicodeDecodeError, OSError, onnx.parser.ParseError) as error:
+        raise ModelError(
+            f"{path}: this is not a readable ONNX model ({_first_line(error)}). It may be truncated or of another format: export or copy it again."
+        ) from error
+    if not proto.HasField("graph"):
+        raise ModelError(
+            f"{path}: the file holds no ONNX graph. It may be empty, truncated or of another format: export or copy it again."
+        )
+    return proto
+
+
+def _proto_of(source: Any) -> onnx.ModelProto | None:
+    if isinstance(source, onnx.ModelProto):
+        if not source.HasField("graph"):
+            raise ModelError("the ModelProto holds no graph")
+        return source
+    if isinstance(source, (bytes, bytearray)):
+        raise ModelError(
+            "a model is a path, an onnx.ModelProto, an onnx_ir.Model or a torch ONNXProgram; for bytes use onnx.ModelProto.FromString(...)"
+        )
+    return None
+
+
+def _copy(source: Any) -> ir.Model:
+    """A copy of an `onnx_ir.Model`, or of the one inside a torch `ONNXProgram`. Tensors are shared: they are immutable."""
+    model = source if isinstance(source, ir.Model) else getattr(source, "model", None)
+    if not isinstance(model, ir.Model):
+        raise ModelError(
+            f"a model is a path, an onnx.ModelProto, an onnx_ir.Model or a torch ONNXProgram, not {type(source).__name__}"
+        )
+    model = model.clone()
+    model.graph.meta[INTERFACE] = Interface.of(model)
+    return model
+
+
+def _to_ir(proto: onnx.ModelProto, name: str, base: Path | None) -> ir.Model:
+    _refuse_what_would_be_lost(proto, name)
+    interface = Interface(tuple(proto.graph.input), tuple(proto.graph.output))
+    try:
+        model = ir.from_proto(_without_map_types(proto))
+    except Exception as error:  # onnx_ir raises many types here; each means that the file is not a valid graph
+        raise ModelError(
+            f"{name}: the graph is not valid ONNX ({_first_line(_root(error))}). onnx.checker.check_model may tell more."
+        ) from error
+    model.graph.meta[INTERFACE] = interface
+    given = set(_node_names(proto))
+    for node in all_nodes(model):
+        if node.name not in given:  # onnx_ir invents names; nameless nodes stay nameless, so that files do not grow
+            node.name = ""
+    _sort(model, name)
+    if base is not None:
+        for graph in graphs_of(model):
+            ir.external_data.set_base_dir(graph, base)
+    elif any(True for _ in _external_tensors(model)):
+        raise ModelError(
+            f"{name}: the weights are in external files. Give the path of the model instead, or load it with its data: onnx.load(path)."
+        )
+    return model
+
+
+def _refuse_what_would_be_lost(proto: onnx.ModelProto, name: str) -> None:
+    if len(proto.training_info):
+        raise ModelError(
+            f"{name}: the model carries training_info, which would be lost. Export it for inference (or clear the field) first."
+        )
+    graphs = [proto.graph]
+    while graphs:
+        graph = graphs.pop()
+        if len(graph.sparse_initializer):
+            raise ModelError(
+                f"{name}: sparse_initializer {graph.sparse_initializer[0].values.name!r} is not supported and would be lost. Store it dense first."
+            )
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.type in (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS):
+                    raise ModelError(
+                        f"{name}: attribute {attribute.name!r} of {node.op_type} {node.name or node.output[0]!r} is a sparse tensor, which is not supported. Store it dense first."
+                    )
+                graphs.extend([attribute.g] if attribute.HasField("g") else attribute.graphs)
+
+
+def _without_map_types(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The proto, or a copy without the map types that `onnx_ir` cannot hold; `Interface` brings them back on saving."""
+    values = [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]
+    if not any(_holds_map(v.type) for v in values):
+        return proto
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(proto)
+    for value in (*stripped.graph.input, *stripped.graph.output, *stripped.graph.value_info):
+        if _holds_map(value.type):
+            value.ClearField("type")
+    return stripped
+
+
+def _holds_map(kind: onnx.TypeProto) -> bool:
+    which = kind.WhichOneof("value")
+    if which in ("sequence_type", "optional_type"):
+        return _holds_map(getattr(kind, which).elem_type)
+    return bool(which == "map_type")
+
+
+def _node_names(proto: onnx.ModelProto) -> Iterator[str]:
+    pending = [*proto.graph.node, *(n for f in proto.functions for n in f.node)]
+    while pending:
+        node = pending.pop()
+        yield node.name
+        for attribute in node.attribute:
+            for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                pending.extend(graph.node)
+
+
+def _sort(model: ir.Model, name: str) -> None:
+    """Put nodes after what they read: some exporters do not, and all that follows relies on it."""
+    try:
+        model.graph.sort()
+        for function in model.functions.values():
+            function.sort()
+    except ValueError as error:
+        raise ModelError(f"{name}: the graph has a cycle, so it is not valid ONNX. Export it again.") from error
+
+
+def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    for graph in graphs_of(model):
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                yield value.const_value
+    for node in all_nodes(model):
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.TENSOR and isinstance(attribute.value, ir.ExternalTensor):
+                yield attribute.value
+
+
+def _check_external(model: ir.Model, path: Path) -> set[Path]:
+    """The external data files of a model, each checked: inside the folder, present, long enough, of the right length."""
+    folder, found = path.parent.resolve(), set()
+    for tensor in _external_tensors(model):
+        file = folder / tensor.location
+        if not file.resolve().is_relative_to(folder):
+            raise ModelError(
+                f"{path}: tensor {tensor.name!r} reads {str(tensor.location)!r}, outside of the model's folder. This is refused: move the data beside the model."
+            )
+        if not file.is_file():
+            raise ModelError(
+                f"{path}: tensor {tensor.name!r} needs the external data file {str(tensor.location)!r}, which is not there. Copy it beside the model."
+            )
+        offset, length = tensor.offset or 0, tensor.nbytes
+        if (
+            offset < 0
+            or (tensor.length is not None and tensor.length != length)
+            or file.stat().st_size < offset + length
+        ):
+            raise ModelError(
+                f"{path}: external data {str(tensor.location)!r} does not hold the {length} bytes of tensor {tensor.name!r} at offset {offset}. The file is truncated or of another model: copy it again."
+            )
+        found.add(file)
+    return found
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _digest_of_model(model: ir.Model) -> str:
+    digest = hashlib.sha256(str(model.graph).encode())
+    for value in model.graph.initializers.values():
+        if value.const_value is not None and value.const_value.dtype != ir.DataType.STRING:
+            digest.update(value.const_value.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,184 @@
+"""Writing a model: to `onnx.ModelProto`, and to a file, atomically.
+
+A file is written in full under a temporary name in the same folder, flushed to disk, and moved over the target in one
+step; whoever kills the process leaves the old file or the new one. External data goes to a file whose name carries the
+digest of its content, so that the old model keeps its old data until the very moment the new model replaces it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from onnxzip.errors import ModelError
+from onnxzip.model.walk import graphs_of
+
+INTERFACE = "onnxzip.interface"
+PROTOBUF_LIMIT = 2**31 - 2**20
+"""Bytes above which weights must live outside the protobuf (its limit is 2 GiB; some room is left for the graph)."""
+
+EXTERNAL_THRESHOLD = 1024
+"""Tensors below this many bytes stay inside the model file even when the rest is external."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Inputs and outputs of a graph exactly as its exporter wrote them, map types and denotations included."""
+
+    inputs: tuple[onnx.ValueInfoProto, ...]
+    outputs: tuple[onnx.ValueInfoProto, ...]
+
+    @classmethod
+    def of(cls, model: ir.Model) -> Interface:
+        """The interface of a model that came from memory."""
+        graph = model.graph
+        return cls(tuple(ir.to_proto(v) for v in graph.inputs), tuple(ir.to_proto(v) for v in graph.outputs))
+
+
+def model_bytes(model: ir.Model) -> int:
+    """Size in bytes of the model as one file with its weights inside."""
+    held = sum(
+        t.nbytes
+        for g in graphs_of(model)
+        for v in g.initializers.values()
+        if isinstance(t := v.const_value, ir.ExternalTensor)
+    )
+    return int(_shallow_proto(model).ByteSize()) + held
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """The model as protobuf, weights inline.
+
+    Raises:
+        ModelError: it would be larger than protobuf's 2 GiB.
+    """
+    if (size := model_bytes(model)) > PROTOBUF_LIMIT:
+        raise ModelError(
+            f"the model is {size / 2**30:.1f} GiB, above protobuf's 2 GiB: save it to a file instead, its weights go to external data"
+        )
+    return _shallow_proto(ir.external_data.load_to_model(model.clone()))
+
+
+def save(model: ir.Model, path: str | os.PathLike[str], *, external: bool = False) -> tuple[Path, ...]:
+    """Write `model` to `path`, atomically; weights go to a file beside it when `external` or when they exceed 2 GiB.
+
+    Returns:
+        The files that were written, model first.
+
+    Raises:
+        ModelError: the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise ModelError(f"{target}: the folder {target.parent} does not exist. Create it first.")
+    if target.is_dir():
+        raise ModelError(f"{target}: this is a folder. Give the name of the file to write.")
+    try:
+        if external or model_bytes(model) > PROTOBUF_LIMIT:
+            return _save_external(model, target)
+        with _replacing(target) as temporary:
+            temporary.write_bytes(to_proto(model).SerializeToString(deterministic=True))
+        return (target,)
+    except OSError as error:
+        raise ModelError(
+            f"{target}: cannot be written ({error.strerror or error}). Check the permissions and the free space of {target.parent}."
+        ) from error
+
+
+def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        data = Path(folder) / "data"
+        copy = ir.external_data.unload_from_model(
+            model.clone(), folder, data.name, size_threshold_bytes=EXTERNAL_THRESHOLD
+        )
+        if not data.exists():
+            with _replacing(target) as temporary:
+                temporary.write_bytes(to_proto(model).SerializeToString(deterministic=True))
+            return (target,)
+        with data.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+            os.fsync(file.fileno())
+        final = target.with_name(f"{target.name}.{digest}.data")
+        proto = _shallow_proto(copy)
+        for tensor in _external_protos(proto.graph):
+            next(e for e in tensor.external_data if e.key == "location").value = final.name
+        data.replace(final)
+        with _replacing(target) as temporary:
+            temporary.write_bytes(proto.SerializeToString(deterministic=True))
+    _forget_old_data(target, final)
+    return target, final
+
+
+def _forget_old_data(target: Path, current: Path) -> None:
+    """Remove data files of earlier versions of `target`: only names that `save` itself gives."""
+    for old in target.parent.glob(f"{target.name}.{'[0-9a-f]' * 12}.data"):
+        if old != current:
+            old.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A temporary file that becomes `target` when the block ends well, and vanishes when it does not."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp is private; a model is not a secret
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _shallow_proto(model: ir.Model) -> onnx.ModelProto:
+    """Serialize; external tensors stay references. Inputs and outputs are written exactly as they were read."""
+    proto = ir.to_proto(model)
+    interface = model.graph.meta.get(INTERFACE)
+    if isinstance(interface, Interface):
+        for values, originals in ((proto.graph.input, interface.inputs), (proto.graph.output, interface.outputs)):
+            verbatim = {v.name: v for v in originals}
+            for value in values:
+                if value.name in verbatim:
+                    value.CopyFrom(verbatim[value.name])
+    _drop_redundant_value_info(proto.graph)
+    for opset in proto.opset_import:
+        if not opset.domain:
+            opset.ClearField("domain")  # the default, which needs no bytes
+    return proto
+
+
+def _drop_redundant_value_info(graph: onnx.GraphProto) -> None:
+    """`onnx_ir` repeats the type of every initializer as value_info; the tensor says it already."""
+    initializers = {t.name for t in graph.initializer}
+    kept = [v for v in graph.value_info if v.name not in initializers]
+    if len(kept) < len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
+    for body in _bodies(graph):
+        _drop_redundant_value_info(body)
+
+
+def _external_protos(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from (t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
+    for body in _bodies(graph):
+        yield from _external_protos(body)
+
+
+def _bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield attribute.g
+            yield from attribute.graphs

@@ -1,0 +1,101 @@
+"""Types and shapes of every value, inferred by onnx, kept beside the graph and never written into it.
+
+Declared shapes of inner values are not trusted: exporters freeze axes there that are dynamic in truth. Only the
+interface and what follows from it counts; for operators of other domains, which inference cannot see through, the
+declaration is all there is and is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import onnx
+import onnx_ir as ir
+
+from onnxzip.model.walk import ONNX_DOMAINS, all_nodes
+
+Dim = int | str | None
+"""A known size, the name of a symbolic axis (equal names are equal sizes), or None for unknown."""
+
+_PROPAGATED_BYTES = 1024
+"""Larger initializers cannot be shapes or indices that inference propagates; it gets their type only."""
+
+
+class Shapes:
+    """A snapshot of all types: valid until the graph is edited.
+
+    Where inference fails, shapes are unknown, and rewrites that need them stay away.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self._types = dict(_infer(model))
+
+    def of(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
+        """The shape of a tensor, or None when even the rank is unknown."""
+        tensor = self._tensor(value)
+        if tensor is None or not tensor.HasField("shape"):
+            return None
+        return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
+
+    def rank(self, value: ir.Value | None) -> int | None:
+        """The number of axes, or None."""
+        shape = self.of(value)
+        return None if shape is None else len(shape)
+
+    def static(self, value: ir.Value | None) -> tuple[int, ...] | None:
+        """The shape when every axis is a known number, else None."""
+        shape = self.of(value)
+        sizes = tuple(d for d in shape or () if isinstance(d, int))
+        return sizes if shape is not None and len(sizes) == len(shape) else None
+
+    def dtype(self, value: ir.Value | None) -> ir.DataType | None:
+        """The element type of a tensor, or None."""
+        tensor = self._tensor(value)
+        return ir.DataType(tensor.elem_type) if tensor is not None and tensor.elem_type else None
+
+    def _tensor(self, value: ir.Value | None) -> onnx.TypeProto.Tensor | None:
+        kind = None if value is None or value.name is None else self._types.get(value.name)
+        return kind.tensor_type if kind is not None and kind.HasField("tensor_type") else None
+
+
+def forget(model: ir.Model) -> None:
+    """Drop the declared shapes of inner values: after an edit that changes sizes they would be wrong."""
+    for node in all_nodes(model):
+        for output in node.outputs:
+            if not output.is_graph_output():
+                output.shape = None
+
+
+def _infer(model: ir.Model) -> Iterator[tuple[str, onnx.TypeProto]]:
+    proto = ir.to_proto(_without_weights(model))
+    # Inference refuses a graph it cannot make sense of, with many types of error: then the declared types are all that is known.
+    with contextlib.suppress(Exception):
+        proto = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+    yield from _types_of(proto.graph)
+
+
+def _without_weights(model: ir.Model) -> ir.Model:
+    """A copy whose large initializers are inputs, and whose standard nodes declare nothing."""
+    copy = model.clone()
+    for value in tuple(copy.graph.initializers.values()):
+        if value.const_value is not None and value.const_value.nbytes > _PROPAGATED_BYTES:
+            del copy.graph.initializers[value.name or ""]
+            if value not in copy.graph.inputs:
+                copy.graph.inputs.append(value)
+    for node in all_nodes(copy):
+        for output in node.outputs:
+            if node.domain in ONNX_DOMAINS and not output.is_graph_output():
+                output.shape, output.type = None, None
+    return copy
+
+
+def _types_of(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:
+    for tensor in graph.initializer:
+        yield tensor.name, onnx.helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name, value.type
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from _types_of(body)

@@ -1,0 +1,150 @@
+"""What was done, as plain data: every stage leaves a record, the report only renders them.
+
+All of it is made of numbers, strings, tuples and other records, so that `dataclasses.asdict` gives JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassRecord:
+    """One run of one pass.
+
+    Attributes:
+        name: name of the pass.
+        changes: how many places it changed; 0 when it was taken back.
+        seconds: wall-clock time.
+        nodes: number of nodes after it, bodies included.
+        notes: what it refused or left, each naming its node.
+        taken_back: why its work was undone, or None.
+    """
+
+    name: str
+    changes: int
+    seconds: float
+    nodes: int
+    notes: tuple[str, ...] = ()
+    taken_back: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """One stage of the pipeline: kept, or taken back with a reason."""
+
+    name: str
+    kept: bool
+    summary: str
+    seconds: float
+    passes: tuple[PassRecord, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a model weighs. `bytes` counts the file and its external data; `operators` counts nodes by type, bodies included."""
+
+    bytes: int
+    nodes: int
+    parameters: int
+    opset: int
+    operators: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputMetrics:
+    """How one output of the candidate compares with the original's, over all samples.
+
+    Attributes:
+        name: the output.
+        max_abs_error: largest absolute difference; inf where one side is NaN or Inf and the other is not.
+        max_rel_error: max_abs_error divided by the largest finite magnitude of the original.
+        sqnr_db: 10 log10(sum of squares of the original / sum of squares of the difference); inf when equal;
+            None for outputs that are not float.
+        cosine: cosine of the angle between both outputs, flattened over all samples; None when not float or all zero.
+        agreement: share of equal decisions; None where the output does not look like class scores or labels.
+        agreement_low, agreement_high: its 95 % Wilson interval.
+        decisions: number of decisions behind `agreement`.
+    """
+
+    name: str
+    max_abs_error: float
+    max_rel_error: float
+    sqnr_db: float | None
+    cosine: float | None
+    agreement: float | None = None
+    agreement_low: float | None = None
+    agreement_high: float | None = None
+    decisions: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Paired latency: `speedup` is the median of (original / candidate), `low` and `high` its 95 % bootstrap interval."""
+
+    speedup: float
+    low: float
+    high: float
+    pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether a candidate may stand in for the original, and the figures behind the answer.
+
+    Attributes:
+        passed: every limit of the budget holds, and the interface is the same.
+        verified: numbers were compared (False: structure only, because the original could not be run).
+        reasons: one sentence for each limit that was missed.
+        warnings: what weakens the verdict without failing it (few samples, made-up data).
+        data: where the compared samples came from: "held-out", "given" or "made up".
+        samples: how many samples were compared.
+    """
+
+    passed: bool
+    verified: bool
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    data: str = "made up"
+    samples: int = 0
+    outputs: tuple[OutputMetrics, ...] = ()
+    size_ratio: float | None = None
+    speed: Speed | None = None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The worst figure over the outputs, by name. Keys whose figure does not exist are left out."""
+        worst: dict[str, float] = {}
+        for key, pick in (
+            ("agreement", min),
+            ("sqnr_db", min),
+            ("cosine", min),
+            ("max_abs_error", max),
+            ("max_rel_error", max),
+        ):
+            values = [v for o in self.outputs if (v := getattr(o, key)) is not None]
+            if values:
+                worst[key] = pick(values)
+        if self.size_ratio is not None:
+            worst["size_ratio"] = self.size_ratio
+        if self.speed is not None:
+            worst["speedup"] = self.speed.speedup
+        return worst
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """Everything a report shows of one `optimize`."""
+
+    source: str
+    source_digest: str
+    versions: Mapping[str, str]
+    config: Mapping[str, object]
+    before: Facts
+    after: Facts
+    stages: tuple[StageRecord, ...]
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    advice: tuple[str, ...] = field(default=())
