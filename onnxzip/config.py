@@ -57,7 +57,7 @@ class Config:
         plan: path of a quantization plan (JSON) to replay instead of deciding anew.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
-        measure_speed: measure the paired latency of original and result.
+        measure_speed: measure the paired latency of original and result; None: when there is data to time it on.
         strict: a pass that fails is an error instead of being taken back.
         seed: seed of every random choice (made-up inputs, bootstrap).
     """
@@ -69,7 +69,7 @@ class Config:
     plan: str | None = None
     keep_defaults: bool = False
     held_out: float = 0.33
-    measure_speed: bool = True
+    measure_speed: bool | None = None
     strict: bool = False
     seed: int = 0
 

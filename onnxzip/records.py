@@ -32,7 +32,17 @@ class PassRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """One stage of the pipeline: kept, or taken back with a reason."""
+    """One stage of the pipeline.
+
+    Attributes:
+        name: rewrite, prune or quantize.
+        kept: its result is part of the final model. False: it was taken back, or there was nothing to do.
+        summary: one sentence: what it did, or why it was taken back.
+        seconds: wall-clock time.
+        passes: for exact rewriting, one record a pass.
+        notes: what was left alone and why, each naming its node.
+        verdict: for lossy stages, how their result was judged.
+    """
 
     name: str
     kept: bool
@@ -40,6 +50,7 @@ class StageRecord:
     seconds: float
     passes: tuple[PassRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,3 +159,44 @@ class RunRecord:
     verdict: Verdict
     notes: tuple[str, ...] = ()
     advice: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """An initializer: its name, dtype and shape as text, size in bytes, and how many nodes read it (tied weights: several)."""
+
+    name: str
+    type: str
+    bytes: int
+    readers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What is in a model and what could be gained.
+
+    Attributes:
+        source: path, or "model in memory".
+        facts: the model as it is.
+        inputs, defaults, outputs: the interface, as text.
+        largest: its largest weights.
+        after_rewrite: the model after exact rewriting.
+        after_prune: and after exact removal of channels.
+        removable_channels: how many channels do nothing.
+        quantizable: names of the nodes that int8 would take.
+        left_float: nodes that it would leave, each with the reason.
+        notes: what was understood in a special way, what stays and why.
+    """
+
+    source: str
+    facts: Facts
+    inputs: tuple[str, ...]
+    defaults: tuple[str, ...]
+    outputs: tuple[str, ...]
+    largest: tuple[Weight, ...]
+    after_rewrite: Facts
+    after_prune: Facts
+    removable_channels: int
+    quantizable: tuple[str, ...]
+    left_float: tuple[str, ...]
+    notes: tuple[str, ...]

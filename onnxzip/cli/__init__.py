@@ -1,1 +1,1 @@
-"""To be written: cli."""
+"""The command line: one file a command. Heavy imports stand inside the commands, so that `--help` answers at once."""

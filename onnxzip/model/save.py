@@ -7,7 +7,6 @@ digest of its content, so that the old model keeps its old data until the very m
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import tempfile
@@ -19,6 +18,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxzip.errors import ModelError
+from onnxzip.files import replacing
 from onnxzip.model.walk import graphs_of
 
 INTERFACE = "onnxzip.interface"
@@ -44,14 +44,29 @@ class Interface:
 
 
 def model_bytes(model: ir.Model) -> int:
-    """Size in bytes of the model as one file with its weights inside."""
-    held = sum(
-        t.nbytes
-        for g in graphs_of(model)
-        for v in g.initializers.values()
-        if isinstance(t := v.const_value, ir.ExternalTensor)
-    )
-    return int(_shallow_proto(model).ByteSize()) + held
+    """Size in bytes of the model as one file with its weights inside. Large weights are counted, not serialized."""
+    copy, held = model.clone(), 0
+    for graph in graphs_of(copy):
+        for name, value in tuple(graph.initializers.items()):
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) or (tensor is not None and tensor.nbytes > EXTERNAL_THRESHOLD):
+                held += _tensor_bytes(tensor)
+                del graph.initializers[name]
+    return int(_shallow_proto(copy).ByteSize()) + held
+
+
+def _tensor_bytes(tensor: ir.TensorProtocol) -> int:
+    """Bytes of a tensor inside a protobuf: its content, its header, and the two lengths before them."""
+    if isinstance(tensor, ir.TensorProtoTensor):
+        size = int(tensor.raw.ByteSize())
+    else:
+        header = onnx.TensorProto(name=tensor.name or "", data_type=tensor.dtype, dims=tensor.shape.numpy())
+        size = int(header.ByteSize()) + 1 + _varint_bytes(tensor.nbytes) + tensor.nbytes
+    return 1 + _varint_bytes(size) + size
+
+
+def _varint_bytes(number: int) -> int:
+    return max(1, (number.bit_length() + 6) // 7)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
@@ -84,7 +99,7 @@ def save(model: ir.Model, path: str | os.PathLike[str], *, external: bool = Fals
     try:
         if external or model_bytes(model) > PROTOBUF_LIMIT:
             return _save_external(model, target)
-        with _replacing(target) as temporary:
+        with replacing(target) as temporary:
             temporary.write_bytes(to_proto(model).SerializeToString(deterministic=True))
         return (target,)
     except OSError as error:
@@ -100,7 +115,7 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
             model.clone(), folder, data.name, size_threshold_bytes=EXTERNAL_THRESHOLD
         )
         if not data.exists():
-            with _replacing(target) as temporary:
+            with replacing(target) as temporary:
                 temporary.write_bytes(to_proto(model).SerializeToString(deterministic=True))
             return (target,)
         with data.open("rb") as file:
@@ -111,7 +126,7 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
         for tensor in _external_protos(proto.graph):
             next(e for e in tensor.external_data if e.key == "location").value = final.name
         data.replace(final)
-        with _replacing(target) as temporary:
+        with replacing(target) as temporary:
             temporary.write_bytes(proto.SerializeToString(deterministic=True))
     _forget_old_data(target, final)
     return target, final
@@ -124,24 +139,6 @@ def _forget_old_data(target: Path, current: Path) -> None:
             old.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """A temporary file that becomes `target` when the block ends well, and vanishes when it does not."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp is private; a model is not a secret
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _shallow_proto(model: ir.Model) -> onnx.ModelProto:
     """Serialize; external tensors stay references. Inputs and outputs are written exactly as they were read."""
     proto = ir.to_proto(model)
@@ -152,22 +149,29 @@ def _shallow_proto(model: ir.Model) -> onnx.ModelProto:
             for value in values:
                 if value.name in verbatim:
                     value.CopyFrom(verbatim[value.name])
-    _drop_redundant_value_info(proto.graph)
+    _tidy(proto.graph)
     for opset in proto.opset_import:
-        if not opset.domain:
-            opset.ClearField("domain")  # the default, which needs no bytes
+        _clear_empty(opset, "domain")
     return proto
 
 
-def _drop_redundant_value_info(graph: onnx.GraphProto) -> None:
-    """`onnx_ir` repeats the type of every initializer as value_info; the tensor says it already."""
+def _tidy(graph: onnx.GraphProto) -> None:
+    """Drop what needs no bytes: empty fields, and the type of initializers as value_info, which their tensors say already."""
     initializers = {t.name for t in graph.initializer}
     kept = [v for v in graph.value_info if v.name not in initializers]
     if len(kept) < len(graph.value_info):
         del graph.value_info[:]
         graph.value_info.extend(kept)
+    for node in graph.node:
+        _clear_empty(node, "name", "domain")
     for body in _bodies(graph):
-        _drop_redundant_value_info(body)
+        _tidy(body)
+
+
+def _clear_empty(message: onnx.NodeProto | onnx.OperatorSetIdProto, *fields: str) -> None:
+    for field in fields:
+        if not getattr(message, field):
+            message.ClearField(field)
 
 
 def _external_protos(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

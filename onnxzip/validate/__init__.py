@@ -1,1 +1,1 @@
-"""To be written: validate."""
+"""Is the candidate still the original? Inputs to ask with, figures, a verdict, and a paired stopwatch."""

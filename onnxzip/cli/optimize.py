@@ -1,0 +1,85 @@
+"""`onnxzip optimize`."""
+
+from __future__ import annotations
+
+import typer
+
+from onnxzip.cli import options, output
+from onnxzip.cli.guard import MISSED, complain, guarded
+from onnxzip.cli.options import DEFAULT
+from onnxzip.config import Budget, Config
+from onnxzip.errors import UsageError
+
+
+@guarded
+def optimize(
+    model: options.Model,
+    out: options.Out = None,
+    calibration: options.Data = None,
+    evaluation: options.Evaluation = None,
+    preset: options.Preset = None,
+    target: options.Target = "cpu",
+    min_agreement: options.MinAgreement = DEFAULT.min_agreement,
+    min_sqnr: options.MinSqnr = DEFAULT.min_sqnr_db,
+    max_abs_error: options.MaxAbsError = None,
+    max_size: options.MaxSize = None,
+    min_speedup: options.MinSpeedup = None,
+    keep_float: options.KeepFloat = None,
+    plan: options.Plan = None,
+    save_plan: options.SavePlan = None,
+    json: options.Json = None,
+    keep_defaults: options.KeepDefaults = False,
+    keep_best: options.KeepBest = False,
+    force: options.Force = False,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make a model smaller and faster, and prove on real data that it does what the original did.
+
+    Without data: exact rewriting only. With data (-c): int8 as well, judged on a part of the data that it never saw.
+    """
+    path = output.model_path(model, out, force=force)
+    for file in (save_plan, json):
+        output.check_side_file(file, model, path)
+    config = Config(
+        preset=preset,  # type: ignore[arg-type] # Config checks the names
+        target=target,  # type: ignore[arg-type]
+        budget=Budget(
+            min_agreement=min_agreement,
+            min_sqnr_db=min_sqnr,
+            max_abs_error=max_abs_error,
+            max_size=max_size,
+            min_speedup=min_speedup,
+        ),
+        keep_float=tuple(keep_float or ()),
+        plan=str(plan) if plan else None,
+        keep_defaults=keep_defaults,
+        strict=strict,
+    )
+    from rich.console import Console
+
+    from onnxzip.cli.progress import observer
+    from onnxzip.pipeline import optimize as run
+    from onnxzip.report.console import summary
+
+    result = run(model, calibration, evaluation=evaluation, config=config, observer=observer(quiet=quiet))
+    if not quiet:
+        Console().print(summary(result.report.record))
+    if json:
+        output.write(json, result.report.to_json())
+    if save_plan and result.plan is None:
+        raise UsageError(f"{save_plan}: there is no quantization plan to write, because nothing was quantized")
+    if save_plan and result.plan is not None:
+        output.write(save_plan, result.plan.to_json())
+    if result.verdict.passed or keep_best:
+        written = result.save(path)
+        if not quiet:
+            typer.echo(f"wrote {', '.join(map(str, written))}")
+    if not result.verdict.passed:
+        tail = (
+            "the best exact model was written"
+            if keep_best
+            else "nothing was written (--keep-best writes the best exact model)"
+        )
+        complain(f"the budget was missed, {tail}: {'; '.join(result.verdict.reasons)}")
+        raise typer.Exit(MISSED)

@@ -1,0 +1,196 @@
+"""The ledger: the original, what it answers on the data, and the best model so far.
+
+Every stage hands its candidate in here. An exact stage must give the same numbers on a few probe batches, a lossy one must
+hold the budget on held-out data; whoever fails is taken back, and the best so far is never lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+
+import onnx_ir as ir
+
+from onnxzip.calibrate.data import Data
+from onnxzip.config import Config
+from onnxzip.errors import ModelError, PassError
+from onnxzip.model.check import problems
+from onnxzip.model.load import Loaded
+from onnxzip.model.save import model_bytes
+from onnxzip.model.signature import signature
+from onnxzip.progress import Observer
+from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict
+from onnxzip.runtime import Session
+from onnxzip.validate.inputs import make_inputs
+from onnxzip.validate.judge import exact_problem, judge, unverified
+from onnxzip.validate.reference import RANDOM, Reference
+from onnxzip.validate.speed import measure_speed
+
+PROBES = 2
+"""Batches on which exact stages are checked; the verdict uses all of the held-out data."""
+
+
+class Ledger:
+    """Keeps the books of one optimization.
+
+    Args:
+        loaded: the original.
+        session: the original in the runtime, its optimizations off.
+        held_out: data for the verdict; None: inputs are made up.
+        config: the settings.
+        observer: told of long steps.
+
+    Attributes:
+        best: the smallest model so far that holds what it must.
+        stages: what each stage did.
+        unverified: why numbers could not be compared, or None.
+    """
+
+    def __init__(
+        self, loaded: Loaded, session: Session, held_out: Data | None, config: Config, observer: Observer
+    ) -> None:
+        self.original, self.best = loaded.model, loaded.model
+        self.config, self.observer = config, observer
+        self.stages: list[StageRecord] = []
+        self.unverified: str | None = None
+        self._data, self._held_out = held_out, held_out
+        self._signature = signature(loaded.model)
+        self._bytes = loaded.bytes
+        self._half = {o.name for o in session.outputs if o.type in ("tensor(float16)", "tensor(bfloat16)")}
+        self._probe = self._make_probe(session)
+        self._started = time.perf_counter()
+
+    def _make_probe(self, session: Session) -> Reference | None:
+        """The original's answers on a few batches. None, with the reason kept, where there can be none."""
+        if self._held_out is not None:
+            batches = [batch for batch, _ in zip(self._held_out, range(PROBES), strict=False)]
+        else:
+            try:
+                batches = make_inputs(self.original, session, seed=self.config.seed)
+            except ModelError as error:
+                self.unverified = f"the original does not run on made-up inputs ({error}): give data"
+                return None
+        self._batches = batches
+        probe = Reference(session, batches)
+        if not probe.deterministic:
+            self.unverified = RANDOM
+        return probe
+
+    # Exact stages
+
+    def exact_problem(self, candidate: ir.Model) -> str | None:
+        """Why `candidate` is not an exact rewrite of the original, or None: structure, interface, loading, numbers."""
+        if found := problems(candidate, self._signature):
+            return found[0]
+        try:
+            session = Session(candidate, level="none")
+            if self._probe is None:
+                return None
+            metrics = self._probe.compare(session)
+        except ModelError as error:
+            return str(error)
+        if self.unverified is not None or exact_problem(metrics, {}, self._half) is None:
+            return None
+        return exact_problem(metrics, self._noise, self._half)
+
+    @cached_property
+    def _noise(self) -> dict[str, OutputMetrics]:
+        """How far the original is from itself, once the runtime has optimized it: the floor of any comparison."""
+        if self._probe is None:
+            return {}
+        return {o.name: o for o in self._probe.compare(Session(self.original, level="all"))}
+
+    # Books
+
+    def keep(
+        self,
+        name: str,
+        model: ir.Model,
+        summary: str,
+        *,
+        passes: Sequence[PassRecord] = (),
+        notes: Sequence[str] = (),
+        verdict: Verdict | None = None,
+    ) -> None:
+        """Accept a stage: its model is the best so far."""
+        self.best = model
+        self._record(name, summary, kept=True, passes=passes, notes=notes, verdict=verdict)
+
+    def take_back(
+        self,
+        name: str,
+        reason: str,
+        *,
+        bug: bool = False,
+        passes: Sequence[PassRecord] = (),
+        notes: Sequence[str] = (),
+        verdict: Verdict | None = None,
+    ) -> None:
+        """Reject a stage: the best so far stays.
+
+        Raises:
+            PassError: under `strict`, when an exact stage went wrong (`bug`).
+        """
+        if bug and self.config.strict:
+            raise PassError(f"{name}: {reason}")
+        self._record(name, reason, kept=False, passes=passes, notes=notes, verdict=verdict)
+
+    def _record(
+        self,
+        name: str,
+        summary: str,
+        *,
+        kept: bool,
+        passes: Sequence[PassRecord],
+        notes: Sequence[str],
+        verdict: Verdict | None,
+    ) -> None:
+        now = time.perf_counter()
+        self.stages.append(
+            StageRecord(
+                name=name,
+                kept=kept,
+                summary=summary,
+                seconds=now - self._started,
+                passes=tuple(passes),
+                notes=tuple(notes),
+                verdict=verdict,
+            )
+        )
+        self._started = now
+
+    # The verdict
+
+    def verdict(self, candidate: ir.Model) -> Verdict:
+        """Hold a candidate against the budget, on held-out data where there is some.
+
+        Both models run as they will be deployed: with all of the runtime's optimizations.
+        """
+        size_ratio = model_bytes(candidate) / self._bytes
+        if self._probe is None or self.unverified is not None:
+            return unverified(self.unverified or "there is no data", size_ratio)
+        session = Session(candidate)
+        metrics = self._reference.compare(session, self.observer, "compare with the original")
+        return judge(
+            metrics,
+            self.config.budget,
+            data="made up" if self._data is None else "held-out",
+            samples=self._reference.samples,
+            size_ratio=size_ratio,
+            speed=self._speed(candidate),
+        )
+
+    @cached_property
+    def _reference(self) -> Reference:
+        data = self._batches if self._held_out is None else self._held_out
+        return Reference(Session(self.original), data, self.observer)
+
+    def _speed(self, candidate: ir.Model) -> Speed | None:
+        wanted = self.config.measure_speed
+        if wanted is None:
+            wanted = self._data is not None or self.config.budget.min_speedup is not None
+        if not wanted:
+            return None
+        sessions = [Session(m, threads=1) for m in (self.original, candidate)]
+        return measure_speed(*sessions, self._batches, seed=self.config.seed, observer=self.observer)

@@ -1,0 +1,157 @@
+"""The whole way through the house, on one page: load, rewrite, prune, quantize, and a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxzip import __version__, passes, prune
+from onnxzip.calibrate.data import Data, open_data, split
+from onnxzip.config import Config
+from onnxzip.errors import UsageError
+from onnxzip.ledger import Ledger
+from onnxzip.model.facts import facts
+from onnxzip.model.load import Loaded, load
+from onnxzip.model.save import model_bytes
+from onnxzip.passes.runner import run
+from onnxzip.progress import SILENT, Observer
+from onnxzip.records import RunRecord
+from onnxzip.report import Report
+from onnxzip.report.words import size
+from onnxzip.result import Result, stamp
+from onnxzip.runtime import VERSION, Session
+
+
+def optimize(
+    model: Any,
+    calibration: Any = None,
+    *,
+    evaluation: Any = None,
+    config: Config | None = None,
+    observer: Observer = SILENT,
+) -> Result:
+    """Make a model smaller and faster, and prove that it still does what it did.
+
+    Args:
+        model: path, `onnx.ModelProto`, `onnx_ir.Model` or torch `ONNXProgram`. Never changed.
+        calibration: batches of inputs: anything that can be iterated again and again and gives dicts of arrays (or tuples
+            in input order, or single arrays), or a path as on the command line. Part of it is held out for the verdict.
+        evaluation: data for the verdict; then nothing of `calibration` is held out.
+        config: what to do; the default is exact without data, int8 with.
+        observer: told of long steps.
+
+    Returns:
+        The best model that holds the budget, the verdict on what was asked for, and a report.
+
+    Raises:
+        ModelError: the model cannot be read or does not run in onnxruntime.
+        DataError: the data does not fit the model.
+        UsageError: settings contradict each other.
+
+    >>> import onnx, onnxzip
+    >>> model = onnx.parser.parse_model('''<ir_version: 8, opset_import: ["" : 18]>
+    ... agraph (float[N] x) => (float[N] y) <float two = {2.0}, float one = {1.0}> { s = Mul(two, one) y = Mul(x, s) }''')
+    >>> result = onnxzip.optimize(model)
+    >>> [node.op_type for node in result.to_proto().graph.node], result.verdict.passed
+    (['Mul'], True)
+    """
+    config = config or Config()
+    loaded = load(model, keep_defaults=config.keep_defaults)
+    session = Session(loaded.model, level="none")  # who cannot run the original cannot prove anything about it
+    int8 = _wants_int8(config, has_data=calibration is not None)
+    tuning, held_out = _data(loaded, session, calibration, evaluation, config, int8=int8)
+    ledger = Ledger(loaded, session, held_out, config, observer)
+    _rewrite(ledger)
+    _prune(ledger)
+    if int8 and tuning is not None:
+        _quantize(ledger, tuning)
+    return _result(loaded, ledger, "int8" if int8 else "exact")
+
+
+def _wants_int8(config: Config, *, has_data: bool) -> bool:
+    if config.preset == "int8" and not has_data:
+        raise UsageError(
+            "preset int8 needs calibration data: pass it (-c DATA on the command line), or use preset exact"
+        )
+    return has_data and config.preset != "exact"
+
+
+def _data(
+    loaded: Loaded, session: Session, calibration: Any, evaluation: Any, config: Config, *, int8: bool
+) -> tuple[Data | None, Data | None]:
+    """The data to tune on, and the data that gives the verdict: never the same samples."""
+    optional = [v.name or "" for v in loaded.model.graph.inputs if v.is_initializer()]
+    tuning, held_out = (
+        None if d is None else open_data(d, session.inputs, optional) for d in (calibration, evaluation)
+    )
+    if held_out is not None or tuning is None:
+        return tuning, held_out
+    return split(tuning, config.held_out) if int8 else (None, tuning)
+
+
+def _rewrite(ledger: Ledger) -> None:
+    """Exact rewriting. When the numbers change, the guilty pass is found by checking after each, and taken back."""
+    model, records = run(ledger.best, strict=ledger.config.strict, observer=ledger.observer)
+    if (problem := ledger.exact_problem(model)) is not None:
+        if ledger.config.strict:
+            return ledger.take_back("rewrite", problem, bug=True, passes=records)
+        model, records = run(ledger.best, verify=ledger.exact_problem, observer=ledger.observer)
+    before, after = len(list(ledger.best.graph.all_nodes())), len(list(model.graph.all_nodes()))
+    undone = [f"{r.name} was taken back: {r.taken_back}" for r in records if r.taken_back]
+    notes = [*undone, *(n for r in records for n in r.notes)]
+    return ledger.keep("rewrite", model, f"{before} nodes become {after}, exactly", passes=records, notes=notes)
+
+
+def _prune(ledger: Ledger) -> None:
+    """Remove channels that provably do nothing."""
+    model, record = eliminate(ledger.best, observer=ledger.observer)
+    if not record.removed:
+        return ledger.take_back("prune", "no channel is zero or dead", notes=record.notes)
+    if (problem := ledger.exact_problem(model)) is not None:
+        return ledger.take_back("prune", problem, bug=True, notes=record.notes)
+    return ledger.keep("prune", model, f"{record.removed} channels that are zero or dead are gone", notes=record.notes)
+
+
+def _quantize(ledger: Ledger, tuning: Data) -> None:
+    """int8 by calibration; kept if it holds the budget on data that it never saw."""
+    config = ledger.config
+    choice = quantize(ledger.best, tuning, config, observer=ledger.observer)
+    if choice.model is None:
+        return ledger.take_back("quantize", choice.summary, notes=choice.notes)
+    verdict = ledger.verdict(choice.model)
+    if not verdict.passed:
+        return ledger.take_back(
+            "quantize", f"the budget was missed: {verdict.reasons[0]}", notes=choice.notes, verdict=verdict
+        )
+    return ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
+
+
+def _result(loaded: Loaded, ledger: Ledger, preset: str) -> Result:
+    lossy = next((s.verdict for s in reversed(ledger.stages) if s.verdict is not None), None)
+    verdict = lossy or ledger.verdict(ledger.best)
+    best = ledger.best.clone()
+    stamp(best, __version__, preset, loaded.digest, verdict)
+    before = dataclasses.replace(facts(loaded.model), bytes=loaded.bytes)
+    record = RunRecord(
+        source=loaded.name,
+        source_digest=loaded.digest,
+        versions={
+            "onnxzip": __version__,
+            "onnx": onnx.__version__,
+            "onnx_ir": ir.__version__,
+            "onnxruntime": VERSION,
+            "numpy": np.__version__,
+        },
+        config=dataclasses.asdict(ledger.config),
+        before=before,
+        after=facts(best),
+        stages=tuple(ledger.stages),
+        verdict=verdict,
+        notes=(*loaded.notes, *ledger.notes),
+        advice=_advice(loaded, best, preset),
+    )
+    return Result(best, verdict, Report(record), external=loaded.external)

@@ -1,0 +1,69 @@
+"""What `optimize` gives back."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from onnxzip.model import save as saving
+from onnxzip.records import Verdict
+from onnxzip.report import Report
+
+PROVENANCE = "onnxzip"
+"""Key in the model's metadata under which version, settings, source digest and figures stand."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The best model, the verdict on what was asked for, and the report.
+
+    When the budget was missed, `verdict.passed` is False and `model` is the best exact model.
+
+    Attributes:
+        model: the graph.
+        verdict: passed or not, with figures and reasons.
+        report: what every stage did.
+    """
+
+    model: ir.Model
+    verdict: Verdict
+    report: Report
+    external: bool = False
+
+    def to_proto(self) -> onnx.ModelProto:
+        """The model as protobuf, weights inline.
+
+        Raises:
+            ModelError: it is larger than protobuf's 2 GiB; use `save`.
+        """
+        return saving.to_proto(self.model)
+
+    def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Write the model, atomically. Weights go to a file beside it when they exceed 2 GiB or when the input's did.
+
+        Returns:
+            The files written, model first.
+
+        Raises:
+            ModelError: the folder does not exist or cannot be written.
+        """
+        return saving.save(self.model, path, external=self.external)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{self.report.to_text()}</pre>"
+
+
+def stamp(model: ir.Model, version: str, preset: str, digest: str, verdict: Verdict) -> None:
+    """Write the provenance into the model's metadata: a few bytes, no times, the same for the same input."""
+    figures = {
+        k: float(f"{v:.4g}")
+        for k, v in verdict.metrics.items()
+        if k in ("agreement", "sqnr_db") and v == v and abs(v) != float("inf")
+    }
+    content = {"version": version, "preset": preset, "source": digest, "verified": verdict.verified, **figures}
+    model.metadata_props[PROVENANCE] = json.dumps(content, separators=(",", ":"))

@@ -1,0 +1,51 @@
+"""Shapes come from the interface, not from what exporters declare in between."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from onnxzip.model.load import load
+from onnxzip.model.shapes import Shapes, forget
+from tests.helpers.graphs import model
+
+
+def test_shapes_ranks_and_types_with_symbolic_axes():
+    m = model(
+        "agraph (float[N,3] x) => (float[N,4] y) { t = MatMul(x, w) s = Shape(t) y = Relu(t) }",
+        w=np.zeros((3, 4), np.float32),
+    )
+    shapes, (matmul, shape, _) = Shapes(m), tuple(m.graph)
+    assert shapes.of(matmul.outputs[0]) == ("N", 4)
+    assert shapes.static(matmul.outputs[0]) is None
+    assert shapes.static(shape.outputs[0]) == (2,)
+    assert shapes.dtype(shape.outputs[0]).name == "INT64"
+    assert shapes.rank(None) is None
+
+
+def test_a_declared_shape_that_freezes_an_axis_is_not_believed():
+    """PEER_FAILURES 11: the exporter's value_info says 1 where the interface says N."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[N,3] x) => (float[N,3] y) <float[1,3] t> { t = Relu(x) y = Abs(t) }'
+    )
+    m = load(proto).model
+    assert Shapes(m).of(next(iter(m.graph)).outputs[0]) == ("N", 3)
+
+
+def test_unknown_operators_keep_what_is_declared():
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18, "my" : 1]> g (float[N,3] x) => (float[N,3] y) <float[7] t> { t = my.Op(x) y = my.Op(t) }'
+    )
+    m = load(proto).model
+    assert Shapes(m).static(next(iter(m.graph)).outputs[0]) == (7,)
+
+
+def test_bodies_are_seen_and_forget_drops_only_inner_shapes():
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]> g (bool c, float[N] x) => (float[N] y) <float[N] t>
+        { t = Relu(x) y = If (c) <then_branch = a () => (float[N] p) { p = Abs(t) }, else_branch = b () => (float[N] q) { q = Neg(t) }> }""")
+    m = load(proto).model
+    inner = next(n for n in m.graph.all_nodes() if n.op_type == "Abs").outputs[0]
+    assert Shapes(m).rank(inner) == 1
+    forget(m)
+    assert next(iter(m.graph)).outputs[0].shape is None
+    assert m.graph.outputs[0].shape is not None
