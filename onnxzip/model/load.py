@@ -72,7 +72,8 @@ def load(source: Any, *, keep_defaults: bool = False) -> Loaded:
         given = _proto_of(source)
         model = _copy(source) if given is None else _to_ir(given, name, base=None)
         external = {Path(t.path) for t in _external_tensors(model)}
-        size, digest = model_bytes(model), _digest_of_model(model)
+        size = model_bytes(model) if given is None else given.ByteSize()
+        digest = _digest_of_model(model)
     notes = () if keep_defaults else free_weights(model)
     return Loaded(model, name, path, size, digest, bool(external), notes)
 

@@ -9,7 +9,9 @@ import onnx_ir as ir
 from onnxzip.model.constants import scalar
 from onnxzip.model.walk import is_op
 
-_RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
+_RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 
 
 def scopes(model: ir.Model) -> Iterator[ir.Graph]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Reference:
     def __init__(self, session: Session, data: Iterable[Batch], observer: Observer = SILENT) -> None:
         self._data, self._names = data, [o.name for o in session.outputs]
         self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - lives as long as the object
+        weakref.finalize(self, self._file.close)
         self.samples = self.batches = 0
         self.deterministic = True
         with observer.step("run the original", None) as done:
