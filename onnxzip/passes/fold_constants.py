@@ -22,6 +22,7 @@ from onnxzip.model.walk import label
 from onnxzip.passes.constant_part import FOLDABLE, ConstantPart, constant_part
 from onnxzip.passes.context import Context, Outcome
 from onnxzip.passes.fold_budget import affordable, header_bytes
+from onnxzip.passes.scope import drop_unused
 from onnxzip.runtime import Session
 
 _FED_BYTES = 1024
@@ -165,12 +166,14 @@ def _put_in(folded: Sequence[ir.Value], results: dict[ir.Value, np.ndarray], par
     removed = 0
     for node in reversed(part.nodes):
         if node.graph is not None and not any(o.uses() for o in node.outputs):
+            read = node.inputs
             node.graph.remove(node, safe=True)
+            drop_unused(read)
             removed += 1
     for value, stand_in, node, graph in homes:
         name = value.name or "constant"
         free = names.fresh(name) if node.graph is not None else name
-        fresh = add_constant(graph, np.ascontiguousarray(results[value]), free)
+        fresh = add_constant(graph, results[value], free)
         for user, index in tuple(stand_in.uses()):
             user.replace_input_with(index, fresh)
     return removed

@@ -13,7 +13,7 @@ Left alone: graph inputs, and nodes of domains that are not known: they may have
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -76,7 +76,7 @@ def _trim(node: ir.Node, opset: int) -> int:
     return trimmed
 
 
-def _without_trailing(inputs: tuple[ir.Value | None, ...]) -> tuple[ir.Value | None, ...]:
+def _without_trailing(inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value | None]:
     count = len(inputs)
     while count and inputs[count - 1] is None:
         count -= 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -33,3 +33,15 @@ def is_deterministic(node: ir.Node) -> bool:
 def is_inference_dropout(node: ir.Node) -> bool:
     """Whether a Dropout passes its input through: from opset 12 its third input says so, and is false when absent."""
     return len(node.inputs) < 3 or node.inputs[2] is None or scalar(node.inputs[2]) in (False, 0)
+
+
+def drop_unused(constants: Iterable[ir.Value | None]) -> None:
+    """Remove those of these initializers and Constant nodes that nobody reads any more. Inputs and outputs stay."""
+    for value in constants:
+        if value is None or value.uses() or value.is_graph_output() or value.graph is None:
+            continue
+        node = value.producer()
+        if value.is_initializer() and not value.is_graph_input():
+            value.graph.initializers.pop(value.name or "")
+        elif is_op(node, "Constant") and node is not None:
+            value.graph.remove(node, safe=True)

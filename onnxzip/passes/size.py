@@ -23,11 +23,13 @@ def node_bytes(node: ir.Node) -> int:
 
 
 def constant_bytes(value: ir.Value) -> int:
-    """Bytes that go when nobody reads this constant any more: its content, without what surrounds it."""
+    """Bytes that go when nobody reads this constant any more (integers may be stored in fewer bytes than they need later)."""
     tensor = constant(value)
     if tensor is None or tensor.dtype == ir.DataType.STRING:
         return 0
-    return tensor.nbytes
+    if isinstance(tensor, ir.TensorProtoTensor):
+        return int(tensor.raw.ByteSize())
+    return tensor_bytes(tensor.dtype, tensor.shape.numpy(), value.name or "")
 
 
 def _varint(number: int) -> int:

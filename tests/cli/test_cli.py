@@ -1,0 +1,203 @@
+"""The command line as a user meets it: exit codes, one clear line for every mistake, nothing half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from onnxzip.cli import optimize as optimize_command
+from onnxzip.cli.main import app
+
+MODELS = Path(__file__).parents[2] / "models"
+DENSE, SPARSE = MODELS / "digits_resnet.onnx", MODELS / "digits_resnet_sparse.onnx"
+CALIBRATION, EVALUATION = MODELS / "digits_calibration.npz", MODELS / "digits_evaluation.npz"
+
+
+def onnxzip(*args: object):
+    return CliRunner().invoke(app, [str(a) for a in args])
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.onnx"
+    text = '<ir_version: 8, opset_import: ["" : 18]> agraph (float[N,3] x) => (float[N,3] y) { t = Identity(x) s = Relu(t) y = Identity(s) }'
+    onnx.save(onnx.parser.parse_model(text), str(path))
+    return path
+
+
+def test_exact_without_data_says_what_data_would_bring(small):
+    result = onnxzip("optimize", small)
+    assert result.exit_code == 0, result.output
+    written = small.with_name("small.opt.onnx")
+    assert [n.op_type for n in onnx.load(str(written)).graph.node] == ["Relu"]
+    assert "verdict: PASSED on" in result.output
+    assert "made up" in result.output
+    assert f"onnxzip optimize {small} -c DATA" in " ".join(result.output.split())
+
+
+def test_the_full_job_on_the_shipped_model(tmp_path):
+    out, report, plan = tmp_path / "out.onnx", tmp_path / "out.json", tmp_path / "plan.json"
+    result = onnxzip("optimize", SPARSE, "-c", CALIBRATION, "-e", EVALUATION, "-o", out, "--json", report, "--save-plan", plan)
+    assert result.exit_code == 0, result.output
+    assert "PASSED" in result.output
+    assert "measured speed" in result.output
+    found = json.loads(report.read_text())
+    assert found["verdict"]["passed"]
+    assert found["verdict"]["metrics"]["agreement"] >= 0.95
+    assert found["after"]["bytes"] < 0.3 * found["before"]["bytes"]
+    assert [s["kept"] for s in found["stages"]] == [True, True, True]
+    assert onnxzip("compare", SPARSE, out, "-c", EVALUATION).exit_code == 0
+    again = tmp_path / "again.onnx"
+    assert onnxzip("optimize", SPARSE, "-c", CALIBRATION, "-e", EVALUATION, "-o", again, "--plan", plan, "-q").exit_code == 0
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_a_missed_budget_is_exit_code_1_and_nothing_is_written(tmp_path):
+    out = tmp_path / "out.onnx"
+    args = ("optimize", DENSE, "-c", CALIBRATION, "-o", out, "--max-abs-error", "1e-9")
+    result = onnxzip(*args)
+    assert result.exit_code == 1
+    assert "the budget was missed, nothing was written" in result.stderr
+    assert not out.exists()
+    kept = onnxzip(*args, "--keep-best")
+    assert kept.exit_code == 1
+    assert onnxzip("compare", DENSE, out, "-c", EVALUATION, "--min-sqnr", "90").exit_code == 0
+
+
+def test_compare_fails_on_a_damaged_model(tmp_path):
+    damaged = onnx.load(str(DENSE))
+    weight = max(damaged.graph.initializer, key=lambda t: t.ByteSize())
+    weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))
+    onnx.save(damaged, str(tmp_path / "damaged.onnx"))
+    result = onnxzip("compare", DENSE, tmp_path / "damaged.onnx", "-c", EVALUATION)
+    assert result.exit_code == 1
+    assert "FAILED" in result.output
+    other = onnxzip("compare", DENSE, DENSE, "-c", EVALUATION, "-q")
+    assert (other.exit_code, other.output) == (0, "")
+
+
+def test_compare_refuses_another_interface(small, tmp_path):
+    result = onnxzip("compare", DENSE, small)
+    assert result.exit_code == 1
+    assert "the interface differs" in result.output
+
+
+def test_inspect_shows_what_is_in_a_model(tmp_path):
+    result = onnxzip("inspect", SPARSE, "--json", tmp_path / "i.json")
+    assert result.exit_code == 0, result.output
+    for words in ("parameters", "Largest weights", "What could be gained", "BatchNormalization"):
+        assert words in result.output
+    assert json.loads((tmp_path / "i.json").read_text())["removable_channels"] > 0
+
+
+def test_the_input_is_never_written(small):
+    before = small.read_bytes()
+    assert onnxzip("optimize", small, "-o", small, "--force").exit_code == 2
+    assert onnxzip("optimize", small, "--json", small).exit_code == 2
+    small.chmod(0o444)
+    assert onnxzip("optimize", small).exit_code == 0
+    assert small.read_bytes() == before
+
+
+def test_an_existing_file_is_only_overwritten_by_force(small):
+    out = small.with_name("out.onnx")
+    out.write_text("mine")
+    result = onnxzip("optimize", small, "-o", out)
+    assert result.exit_code == 2
+    assert "--force" in result.stderr
+    assert out.read_text() == "mine"
+    assert onnxzip("optimize", small, "-o", out, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: None, "no such file"),
+        (lambda p: p.write_bytes(b""), "no ONNX graph"),
+        (lambda p: p.write_bytes(b"\x89PNG\r\n"), "not a readable ONNX model"),
+        (lambda p: p.write_bytes(DENSE.read_bytes()[:50000]), "bad.onnx"),
+        (lambda p: p.mkdir(), "folder"),
+    ],
+)
+def test_bad_models_give_one_line_and_exit_code_2(tmp_path, make, words):
+    path = tmp_path / "bad.onnx"
+    make(path)
+    for command in ("optimize", "inspect"):
+        result = onnxzip(command, path)
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ([path.name] if path.exists() else [])
+
+
+def test_a_model_that_onnxruntime_cannot_run_is_refused_clearly(tmp_path):
+    text = '<ir_version: 8, opset_import: ["" : 18, "my.domain" : 1]> g (float[N,3] x) => (float[N,3] y) { y = my.domain.Decode(x) }'
+    onnx.save(onnx.parser.parse_model(text), str(tmp_path / "custom.onnx"))
+    result = onnxzip("optimize", tmp_path / "custom.onnx")
+    assert result.exit_code == 2
+    assert "my.domain" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("nan", np.full((4, 1, 8, 8), np.nan, np.float32), "NaN"),
+        ("inf", np.full((4, 1, 8, 8), np.inf, np.float32), "Inf"),
+        ("shape", np.zeros((4, 1, 8, 9), np.float32), "image"),
+        ("text", np.full((4, 1, 8, 8), "a"), "image"),
+    ],
+)
+def test_bad_data_is_named_and_exit_code_2(tmp_path, name, content, words):
+    np.savez(tmp_path / f"{name}.npz", image=content)
+    result = onnxzip("optimize", DENSE, "-c", tmp_path / f"{name}.npz", "-o", tmp_path / "out.onnx")
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--preset", "int9"], "int9"),
+        (["--target", "abacus"], "abacus"),
+        (["--min-agreement", "1.5"], "0 to 1"),
+        (["--preset", "int8"], "needs calibration data"),
+        (["-c", "nowhere.npz"], "nowhere.npz"),
+        (["-c", str(CALIBRATION), "--keep-float", "no_such_node"], "no_such_node"),
+        (["-o", "no/such/folder/x.onnx"], "does not exist"),
+        (["--json", "no/such/folder/x.json"], "does not exist"),
+    ],
+)
+def test_wrong_settings_are_exit_code_2(tmp_path, args, words):
+    out = [] if "-o" in args else ["-o", tmp_path / "out.onnx"]
+    result = onnxzip("optimize", DENSE, *out, *args)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_bug_of_ours_is_exit_code_3_with_how_to_report_it(small, monkeypatch):
+    monkeypatch.setattr(optimize_command, "Config", lambda **_: 1 / 0)
+    result = onnxzip("optimize", small)
+    assert result.exit_code == 3
+    assert "Please report it" in result.stderr
+
+
+def test_output_that_is_not_a_terminal_holds_no_control_codes(small):
+    run = subprocess.run([sys.executable, "-m", "onnxzip", "optimize", str(small)], capture_output=True, text=True, check=True)
+    assert "\x1b" not in run.stdout + run.stderr
+    assert run.stderr == ""
+
+
+def test_help_does_not_import_what_is_slow():
+    script = "import sys; sys.argv = ['onnxzip', '--help']\ntry:\n import onnxzip.__main__\nexcept SystemExit: pass\nprint([m for m in ('onnx', 'onnx_ir', 'onnxruntime', 'numpy') if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"})
+    assert run.stdout.strip().splitlines()[-1] == "[]"
