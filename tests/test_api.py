@@ -68,7 +68,9 @@ def test_a_generator_is_refused_with_what_to_pass_instead():
 
 
 def test_two_runs_give_the_same_bytes():
-    results = [onnxzip.optimize(SPARSE, calibration=batches(), config=Config(measure_speed=False)).to_proto() for _ in range(2)]
+    results = [
+        onnxzip.optimize(SPARSE, calibration=batches(), config=Config(measure_speed=False)).to_proto() for _ in range(2)
+    ]
     assert results[0].SerializeToString(deterministic=True) == results[1].SerializeToString(deterministic=True)
 
 

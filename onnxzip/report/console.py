@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -10,6 +12,12 @@ from rich.text import Text
 
 from onnxzip.records import OutputMetrics, RunRecord, StageRecord, Verdict
 from onnxzip.report.words import change, decibels, share, size
+
+MOST_OUTPUTS = 6
+"""Outputs shown; the worst come first, all of them are in the JSON."""
+
+Row = tuple[str, str, str, str]
+"""What, original, result, change or interval."""
 
 
 def render(record: RunRecord, width: int) -> str:
@@ -22,10 +30,20 @@ def render(record: RunRecord, width: int) -> str:
 
 def summary(record: RunRecord) -> RenderableType:
     """The report of a run: what was done, before and after, the verdict."""
-    parts: list[RenderableType] = [stages(record.stages), before_after(record), verdict(record.verdict)]
+    parts: list[RenderableType] = [stages(record.stages)]
     parts += [Text(f"note: {n}", style="dim") for n in record.notes]
+    parts.append(_table("original", "result", [*_weights(record), *_figures(record.verdict)]))
+    parts.append(_conclusion(record.verdict))
     parts += [Text(a) for a in record.advice]
     return Group(*parts)
+
+
+def verdict(result: Verdict) -> RenderableType:
+    """A comparison of two models: the figures, passed or not, and every reason."""
+    rows = list(_figures(result))
+    if result.size_ratio is not None:
+        rows.insert(0, ("size", "1", f"{result.size_ratio:.3f}", ""))
+    return Group(_table("original", "candidate", rows), _conclusion(result))
 
 
 def stages(records: tuple[StageRecord, ...]) -> RenderableType:
@@ -33,41 +51,47 @@ def stages(records: tuple[StageRecord, ...]) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for stage in records:
         mark = Text("kept", style="green") if stage.kept else Text("left", style="yellow")
-        table.add_row(stage.name, mark, f"{stage.seconds:.1f} s", stage.summary)
+        table.add_row(stage.name, mark, f"{stage.seconds:.1f} s", Text(stage.summary))
     return table
 
 
-def before_after(record: RunRecord) -> RenderableType:
-    """Size, nodes and parameters of the original and of the result."""
-    table = Table(title=None)
+def _table(first: str, second: str, rows: list[Row]) -> Table:
+    table = Table()
     table.add_column("")
-    for name in ("original", "result", "change"):
+    for name in (first, second, ""):
         table.add_column(name, justify="right")
-    before, after = record.before, record.after
-    table.add_row("size", size(before.bytes), size(after.bytes), change(before.bytes, after.bytes))
-    table.add_row("nodes", f"{before.nodes:,}", f"{after.nodes:,}", change(before.nodes, after.nodes))
-    table.add_row(
-        "parameters", f"{before.parameters:,}", f"{after.parameters:,}", change(before.parameters, after.parameters)
-    )
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
 
 
-def verdict(result: Verdict) -> RenderableType:
-    """Passed or not, the figures behind it, and every reason."""
-    parts: list[RenderableType] = []
-    if result.outputs:
-        parts.append(_outputs(result))
-    if result.speed is not None:
-        s = result.speed
-        parts.append(
-            Text(
-                f"measured speed: {s.speedup:.2f} times the original's ({s.low:.2f} to {s.high:.2f}, {s.pairs} paired runs, one thread)"
-            )
-        )
-    parts += [Text(f"warning: {w}", style="yellow") for w in result.warnings]
+def _weights(record: RunRecord) -> Iterator[Row]:
+    before, after = record.before, record.after
+    yield "size", size(before.bytes), size(after.bytes), change(before.bytes, after.bytes)
+    yield "nodes", f"{before.nodes:,}", f"{after.nodes:,}", change(before.nodes, after.nodes)
+    yield "parameters", f"{before.parameters:,}", f"{after.parameters:,}", change(before.parameters, after.parameters)
+
+
+def _figures(result: Verdict) -> Iterator[Row]:
+    """Rows for the worst outputs, then for speed."""
+    for o in sorted(result.outputs, key=_badness)[:MOST_OUTPUTS]:
+        if o.agreement is not None and o.agreement_low is not None and o.agreement_high is not None:
+            interval = f"95 %: {100 * o.agreement_low:.1f} to {100 * o.agreement_high:.1f}"
+            yield f"{o.name}: same decisions, {o.decisions:,}", "", share(o.agreement), interval
+        if o.sqnr_db is not None:
+            yield f"{o.name}: SQNR", "", decibels(o.sqnr_db), f"largest error {o.max_abs_error:.2g}"
+    if (s := result.speed) is not None:
+        yield f"speed, {s.pairs} paired runs", "1", f"{s.speedup:.2f}", f"95 %: {s.low:.2f} to {s.high:.2f}"
+
+
+def _badness(o: OutputMetrics) -> tuple[float, float]:
+    return (math.inf if o.agreement is None else o.agreement, math.inf if o.sqnr_db is None else o.sqnr_db)
+
+
+def _conclusion(result: Verdict) -> RenderableType:
+    parts = [Text(f"warning: {w}", style="yellow") for w in result.warnings]
     parts += [Text(f"missed: {r}", style="red") for r in result.reasons]
-    parts.append(_headline(result))
-    return Group(*parts)
+    return Group(*parts, _headline(result))
 
 
 def _headline(result: Verdict) -> Text:
@@ -75,20 +99,6 @@ def _headline(result: Verdict) -> Text:
         return Text("verdict: FAILED", style="bold red")
     if not result.verified:
         return Text("verdict: passed in structure only, NOT verified by numbers", style="bold yellow")
-    return Text(f"verdict: PASSED on {result.samples} {result.data} samples", style="bold green")
-
-
-def _outputs(result: Verdict) -> RenderableType:
-    table = Table(title=f"Compared with the original on {result.samples} {result.data} samples", title_justify="left")
-    table.add_column("output")
-    for name in ("same decisions (95 % interval)", "SQNR", "largest error"):
-        table.add_column(name, justify="right")
-    for output in result.outputs:
-        table.add_row(output.name, _agreement(output), decibels(output.sqnr_db), f"{output.max_abs_error:.3g}")
-    return table
-
-
-def _agreement(output: OutputMetrics) -> str:
-    if output.agreement is None:
-        return "-"
-    return f"{share(output.agreement, output.agreement_low, output.agreement_high)} of {output.decisions:,}"
+    return Text(
+        f"verdict: PASSED, compared with the original on {result.samples} {result.data} samples", style="bold green"
+    )

@@ -30,14 +30,13 @@ def decibels(value: float | None) -> str:
     return f"{value:.1f} dB"
 
 
-def share(value: float, low: float | None = None, high: float | None = None) -> str:
-    """A share in percent, with its interval.
+def share(value: float) -> str:
+    """A share in percent.
 
-    >>> share(0.984, 0.967, 0.992)
-    '98.4 % (96.7 to 99.2)'
+    >>> share(0.984)
+    '98.4 %'
     """
-    text = f"{100 * value:.1f} %"
-    return text if low is None or high is None else f"{text} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * value:.1f} %"
 
 
 def change(before: float, after: float) -> str:

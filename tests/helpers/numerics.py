@@ -12,7 +12,9 @@ from onnxzip.model.save import to_proto
 from onnxzip.runtime import Session
 
 
-def feed(model: ir.Model, seed: int = 0, sizes: Mapping[str, int] | None = None, default: int = 2) -> dict[str, np.ndarray]:
+def feed(
+    model: ir.Model, seed: int = 0, sizes: Mapping[str, int] | None = None, default: int = 2
+) -> dict[str, np.ndarray]:
     """One seeded batch for all inputs: normal floats, integers and booleans of 0 and 1. Dynamic axes take `sizes` or `default`."""
     rng, batch = np.random.default_rng(seed), {}
     for spec in Session(model, level="none", threads=1).inputs:

@@ -1,0 +1,116 @@
+"""Running a model over data and keeping statistics of some of its tensors.
+
+The tensors are fetched as outputs and looked at with numpy (reductions inside the graph were measured and cost more: they break
+the runtime's fusions too). Each batch is run once; its activations are gone before the next one starts, and nothing but the
+statistics grows, which do not. What the named tensors do not need is not computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxzip.calibrate.data import Data
+from onnxzip.calibrate.fingerprint import DIGEST_BITS, fingerprint
+from onnxzip.calibrate.observers import TensorStatistics
+from onnxzip.calibrate.statistics import Statistics
+from onnxzip.errors import DataError, ModelError
+from onnxzip.model.walk import graphs_of
+from onnxzip.progress import SILENT, Observer
+from onnxzip.runtime import Batch, Session
+
+
+def collect(
+    model: ir.Model,
+    tensors: Sequence[str],
+    data: Iterable[Batch],
+    *,
+    observer: Observer = SILENT,
+    model_digest: str = "",
+    threads: int = 0,
+) -> Statistics:
+    """Statistics of the named tensors over all batches.
+
+    Args:
+        model: the float model; it is not changed.
+        tensors: names of values of the main graph: inputs, inner values or outputs. Each is looked at once.
+        data: batches of the model's inputs; they may differ in shape.
+        observer: told of each batch.
+        model_digest: what the statistics shall carry, so that they are not used with another model.
+        threads: intra-op threads of onnxruntime; 0 lets it choose. The numbers do not depend on it.
+
+    Raises:
+        DataError: there is no batch, or a tensor is NaN, infinite or no numbers on this data; the message names both.
+        ModelError: a name is not a value of the main graph, or the model does not run.
+    """
+    names = list(dict.fromkeys(tensors))
+    fed, computed = _sort_out(model, names)
+    session = Session(_with_outputs(model, computed), threads=threads) if computed else None
+    found = {name: TensorStatistics() for name in names}
+    digest = batches = 0
+    with observer.step("calibrate", _total(data)) as done:
+        for batch in data:
+            for name in fed:
+                _update(found[name], batch, name, batches)
+            if session is not None:
+                outputs = session.run(batch, computed)
+                for name in computed:
+                    _update(found[name], outputs, name, batches)
+                    del outputs[name]
+            digest += fingerprint(batch)
+            batches += 1
+            done()
+    if not batches:
+        raise DataError("there is no batch to calibrate on: give at least one")
+    return Statistics(
+        found, model_digest=model_digest, data_digest=f"{digest % 2**DIGEST_BITS:032x}", batches=batches
+    )
+
+
+def _update(statistics: TensorStatistics, arrays: Batch, name: str, batch: int) -> None:
+    array = arrays.get(name)
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"batch {batch}: tensor {name!r} is {type(array).__name__}, not an array of numbers")
+    try:
+        statistics.update(array, name)
+    except DataError as error:
+        raise DataError(f"batch {batch}: {error}") from error
+
+
+def _total(data: Iterable[Batch]) -> int | None:
+    if isinstance(data, Data):
+        return data.known_batches
+    return len(data) if isinstance(data, Sized) else None
+
+
+def _sort_out(model: ir.Model, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names that are fed with each batch, and those that the model computes."""
+    inputs = {v.name for v in model.graph.inputs}
+    computed = {o.name for node in model.graph for o in node.outputs if o.name}
+    for name in names:
+        if name not in inputs and name not in computed:
+            raise ModelError(_why_not(model, name))
+    return [n for n in names if n in inputs], [n for n in names if n not in inputs]
+
+
+def _why_not(model: ir.Model, name: str) -> str:
+    if name in model.graph.initializers:
+        return f"tensor {name!r} is a constant: it needs no statistics, its content is known"
+    for graph in graphs_of(model):
+        if any(v.name == name for v in (*graph.inputs, *(o for n in graph for o in n.outputs))):
+            return (
+                f"tensor {name!r} lives inside a body of If, Loop or Scan (or a function), from which it cannot be fetched. "
+                "Leave what is inside in float."
+            )
+    return f"tensor {name!r} is not in the model"
+
+
+def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
+    """A copy that computes the named values and nothing else."""
+    copy = model.clone()
+    values = {o.name: o for node in copy.graph for o in node.outputs}
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(values[name] for name in names)
+    return copy

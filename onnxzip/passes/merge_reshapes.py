@@ -1,0 +1,89 @@
+"""Nodes in a row that only change the shape become one, or none.
+
+Reshape, Flatten, Squeeze and Unsqueeze keep all elements in order, so that only the last shape counts. Exact. Cases:
+1. The shape after the chain is provably the one before it: readers read the value before the chain.
+2. Squeeze and Unsqueeze by the same constant axes, in either order: as case 1, under any shape.
+3. The chain ends in a Reshape whose constant target copies no axis of its input (no 0, or `allowzero`): it reads the
+   value before the chain.
+4. It copies axes (0), and each of them is provably the same axis before the chain: as case 3.
+Left alone: a Reshape whose target is computed; a chain that others read in the middle (it would stay anyway).
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxzip.model.constants import array
+from onnxzip.model.edit import can_replace, remove, replace, sole_consumer
+from onnxzip.model.walk import is_op
+from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.noops import same_shape
+from onnxzip.passes.scope import drop_unused, scopes
+
+_SHAPE_ONLY = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+
+def merge_reshapes(model: ir.Model, context: Context) -> Outcome:
+    """Compose nodes that only change the shape."""
+    changes = 0
+    for graph in scopes(model):
+        for node in tuple(graph):
+            if is_op(node, *_SHAPE_ONLY):
+                changes += _merge(node, context)
+    return Outcome(changes)
+
+
+def _merge(second: ir.Node, context: Context) -> int:
+    middle = second.inputs[0]
+    first = middle.producer() if middle is not None else None
+    if middle is None or first is None or not is_op(first, *_SHAPE_ONLY) or first.inputs[0] is None:
+        return 0
+    source = first.inputs[0]
+    if _round_trip(first, second, context) and can_replace(second.outputs[0], source):
+        replace(second.outputs[0], source)
+        remove(second)
+    elif _needs_no_first(first, second, context) and sole_consumer(middle) is second and first.graph is second.graph:
+        second.replace_input_with(0, source)
+    else:
+        return 0
+    if not middle.uses() and not middle.is_graph_output():
+        read = first.inputs
+        remove(first)
+        drop_unused(read)
+    return 1
+
+
+def _round_trip(first: ir.Node, second: ir.Node, context: Context) -> bool:
+    """Cases 1 and 2."""
+    shapes = context.shapes
+    if same_shape(shapes.of(first.inputs[0]), shapes.of(second.outputs[0])):
+        return True
+    if not {first.op_type, second.op_type} == {"Squeeze", "Unsqueeze"}:
+        return False
+    one, two = (_axes(node, context) for node in (first, second))
+    return one is not None and one == two and all(axis >= 0 for axis in one)
+
+
+def _axes(node: ir.Node, context: Context) -> list[int] | None:
+    if context.opset < 13:
+        axes = node.attributes.get_ints("axes")
+        return None if axes is None else sorted(axes)
+    found = array(node.inputs[1]) if len(node.inputs) > 1 else None
+    return None if found is None else sorted(int(a) for a in found.reshape(-1))
+
+
+def _needs_no_first(first: ir.Node, second: ir.Node, context: Context) -> bool:
+    """Cases 3 and 4."""
+    target = array(second.inputs[1]) if is_op(second, "Reshape") and context.opset >= 5 else None
+    if target is None:
+        return False
+    copied = [] if second.attributes.get_int("allowzero", 0) else [i for i, size in enumerate(target) if size == 0]
+    if not copied:
+        return True
+    before, between = context.shapes.of(first.inputs[0]), context.shapes.of(second.inputs[0])
+    if before is None or between is None:
+        return False
+    return all(
+        axis < len(before) and axis < len(between) and before[axis] is not None and before[axis] == between[axis]
+        for axis in copied
+    )

@@ -1,0 +1,152 @@
+"""The stages together: whoever breaks something is named and taken back, and the best so far is never lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+import onnxzip
+from onnxzip import Budget, Config, pipeline
+from onnxzip.model.edit import new_node
+from onnxzip.passes import PASSES
+from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.runner import run
+from tests.helpers.graphs import model
+
+
+def negate_outputs(m: ir.Model, context: Context) -> Outcome:
+    """A pass with a bug: the structure is sound, the numbers are not."""
+    relu = next((n for n in m.graph if n.op_type == "Relu"), None)
+    if relu is None:
+        return Outcome()
+    wrong = new_node("Neg", relu.inputs, context.names.fresh("wrong"))
+    m.graph.insert_before(relu, wrong)
+    relu.replace_input_with(0, wrong.outputs[0])
+    relu.op_type = "Abs"
+    return Outcome(changes=1)
+
+
+def small() -> onnx.ModelProto:
+    return onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[N,4] x) => (float[N,4] y) { t = Identity(x) u = Relu(t) y = Identity(u) }'
+    )
+
+
+def test_a_pass_that_changes_numbers_is_named_and_taken_back(monkeypatch):
+    monkeypatch.setattr(pipeline, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
+    result = onnxzip.optimize(small())
+    assert [n.op_type for n in result.to_proto().graph.node] == ["Relu"]
+    rewrite = result.report.record.stages[0]
+    assert rewrite.kept
+    assert any("negate_outputs was taken back" in n for n in rewrite.notes)
+
+
+def test_strict_makes_it_an_error(monkeypatch):
+    monkeypatch.setattr(pipeline, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
+    with pytest.raises(onnxzip.PassError):
+        onnxzip.optimize(small(), config=Config(strict=True))
+
+
+def test_a_wrong_prune_is_taken_back(monkeypatch):
+    real = pipeline.eliminate
+
+    def wrong(m, **kwargs):
+        pruned, record = real(m, **kwargs)
+        for value in pruned.graph.initializers.values():
+            if value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT:
+                value.const_value = ir.tensor(-value.const_value.numpy(), name=value.name)
+        return pruned, record
+
+    monkeypatch.setattr(pipeline, "eliminate", wrong)
+    result = onnxzip.optimize(zeroed_mlp())
+    prune = result.report.record.stages[1]
+    assert (prune.name, prune.kept) == ("prune", False)
+    assert "SQNR" in prune.summary
+    assert result.verdict.passed
+
+
+def zeroed_mlp() -> onnx.ModelProto:
+    from onnxzip.model.save import to_proto
+
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((16, 8)).astype(np.float32)
+    w[:5] = 0
+    return to_proto(
+        model(
+            "agraph (float[N,8] x) => (float[N,3] y) { a = Gemm <transB = 1> (x, w, b) r = Relu(a) y = Gemm <transB = 1> (r, v, c) }",
+            w=w,
+            b=np.where(np.arange(16) < 5, 0, 1).astype(np.float32),
+            v=rng.standard_normal((3, 16)).astype(np.float32),
+            c=np.zeros(3, np.float32),
+        )
+    )
+
+
+def test_zeroed_channels_are_removed_for_real():
+    result = onnxzip.optimize(zeroed_mlp())
+    shapes = {tuple(t.dims) for t in result.to_proto().graph.initializer}
+    assert (11, 8) in shapes
+    assert (3, 11) in shapes
+    assert result.verdict.metrics["sqnr_db"] > 90
+
+
+def transformer() -> onnx.ModelProto:
+    """One attention block with dynamic batch and sequence, reshaped through Shape arithmetic as exporters do."""
+    from onnxzip.model.save import to_proto
+
+    rng = np.random.default_rng(0)
+    width, heads, rows = 32, 4, 50
+    text = f"""agraph (int64[batch,seq] ids) => (float[batch,seq,{width}] y) {{
+        e = Gather(table, ids)
+        n = LayerNormalization <axis = -1> (e, g, b)
+        q0 = MatMul(n, wq) q = Add(q0, bq)
+        k0 = MatMul(n, wk) v0 = MatMul(n, wv)
+        s = Shape(e) zero = Constant <value_int = 0> () one = Constant <value_int = 1> ()
+        d0 = Gather(s, zero) d1 = Gather(s, one)
+        axes = Constant <value_ints = [0]> () u0 = Unsqueeze(d0, axes) u1 = Unsqueeze(d1, axes)
+        hh = Constant <value_ints = [{heads}]> () hd = Constant <value_ints = [{width // heads}]> () ww = Constant <value_ints = [{width}]> ()
+        split = Concat <axis = 0> (u0, u1, hh, hd) join = Concat <axis = 0> (u0, u1, ww)
+        q1 = Reshape(q, split) qt = Transpose <perm = [0, 2, 1, 3]> (q1)
+        k1 = Reshape(k0, split) kt = Transpose <perm = [0, 2, 3, 1]> (k1)
+        v1 = Reshape(v0, split) vt = Transpose <perm = [0, 2, 1, 3]> (v1)
+        a = MatMul(qt, kt) p = Softmax <axis = -1> (a) o = MatMul(p, vt)
+        ot = Transpose <perm = [0, 2, 1, 3]> (o) oj = Reshape(ot, join)
+        f = MatMul(oj, wo) y = Add(e, f)
+    }}"""
+    weights = {k: rng.standard_normal((width, width)).astype(np.float32) / 6 for k in ("wq", "wk", "wv", "wo")}
+    vectors = {
+        "g": np.ones(width, np.float32),
+        "b": np.zeros(width, np.float32),
+        "bq": rng.standard_normal(width).astype(np.float32),
+    }
+    return to_proto(model(text, table=rng.standard_normal((rows, width)).astype(np.float32), **weights, **vectors))
+
+
+def test_an_ordinary_transformer_export_with_ragged_batches_goes_through():
+    """PEER_FAILURES 16, 19: dynamic batch and sequence, batches of different shape, no symbolic shape inference to fail."""
+    rng = np.random.default_rng(1)
+    data = [{"ids": rng.integers(0, 50, (b, s))} for b, s in ((4, 7), (2, 12), (4, 3), (1, 20), (3, 9), (4, 16))]
+    result = onnxzip.optimize(transformer(), calibration=data)
+    assert result.verdict.passed
+    assert result.verdict.metrics["sqnr_db"] > 20
+    assert any(n.op_type == "DequantizeLinear" for n in result.to_proto().graph.node)
+    dims = [d.dim_param for d in result.to_proto().graph.input[0].type.tensor_type.shape.dim]
+    assert dims == ["batch", "seq"]
+
+
+def test_a_model_without_float_work_passes_through_int8_with_the_reason():
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (int64[N,4] x) => (int64[N,4] y) { t = Identity(x) y = Abs(t) }'
+    result = onnxzip.optimize(
+        onnx.parser.parse_model(text), calibration=[{"x": np.ones((2, 4), np.int64)} for _ in range(4)]
+    )
+    quantize = result.report.record.stages[-1]
+    assert not quantize.kept
+    assert result.verdict.passed
+
+
+def test_min_speedup_is_a_gate():
+    result = onnxzip.optimize(zeroed_mlp(), config=Config(budget=Budget(min_speedup=1000)))
+    assert not result.verdict.passed
+    assert "speed-up" in result.verdict.reasons[0]
