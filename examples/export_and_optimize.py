@@ -40,6 +40,7 @@ def main() -> None:
         output_names=["scores"],
         dynamic_shapes=({0: "batch"},),
         dynamo=True,
+        verbose=False,
     )
     batches = [{"image": images_of_stripes(32)[0].numpy()} for _ in range(16)]
     result = onnxzip.optimize(program, calibration=batches, config=onnxzip.Config(preset="int8"))

@@ -34,7 +34,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        print(f"{'task':18s} {'preset':6s} {'verdict':8s} {'agree':>7s} {'SQNR dB':>8s} {'size':>6s} {'latency':>8s} {'seconds':>8s}")
+        print(
+            f"{'task':18s} {'preset':6s} {'verdict':8s} {'agree':>7s} {'SQNR dB':>8s} {'size':>6s} {'latency':>8s} {'seconds':>8s}"
+        )
         for name in args.tasks or TASKS:
             task, reference = TASKS[name](), None
             for preset, calibration in (("exact", None), ("int8", task.calibration)):

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from onnxzip.errors import ModelError
 from onnxzip.model.defaults import free_weights
 from onnxzip.model.save import INTERFACE, Interface, model_bytes
+from onnxzip.model.tensors import check_tensors
 from onnxzip.model.walk import all_nodes, graphs_of
 
 ModelLike = "str | os.PathLike[str] | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram"
@@ -122,6 +123,7 @@ def _copy(source: Any) -> ir.Model:
 
 def _to_ir(proto: onnx.ModelProto, name: str, base: Path | None) -> ir.Model:
     _refuse_what_would_be_lost(proto, name)
+    check_tensors(proto.graph, name)
     interface = Interface(tuple(proto.graph.input), tuple(proto.graph.output))
     try:
         model = ir.from_proto(_without_map_types(proto))

@@ -157,3 +157,11 @@ def test_external_data_that_is_missing_short_or_outside_is_refused(tmp_path):
         load(tmp_path / "inner" / "m.onnx")
     with pytest.raises(ModelError, match="Give the path"):
         load(outside)
+
+
+@pytest.mark.parametrize(("dims", "raw"), [([2**40], b"1234"), ([-3], b""), ([4], b"123")])
+def test_tensors_that_lie_about_their_size_are_refused_before_memory_is_taken(dims, raw):
+    hostile = relu()
+    hostile.graph.initializer.add(name="w", data_type=TensorProto.FLOAT, raw_data=raw, dims=dims)
+    with pytest.raises(ModelError, match="tensor 'w'"):
+        load(hostile)

@@ -1,0 +1,149 @@
+"""Scales, zero points and integers: pure numpy.
+
+Activations, uint8, asymmetric per tensor:   q = clip(round(x / s) + z, 0, 255),   x' = s (q - z).
+Weights, int8, symmetric per axis:           q = clip(round(w / s_c), -127, 127),  w' = s_c q.
+Bias, int32, per channel:                    q = round(b / (s_x s_c)): the scale of the sum of products, exactly.
+
+Rounding is half to even, as in QuantizeLinear. Zero is always represented exactly (padding and Relu rely on it).
+No scale is ever 0, denormal, Inf or NaN, and no product of an activation scale and a weight scale is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_SCALE, MAX_SCALE = 2.0**-60, 2.0**60
+"""Limits of every scale: products of two stay normal float32 numbers (2**-126 to 2**127)."""
+
+LEVELS = 255
+UNBOUNDED = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class QParams:
+    """Scale (a float32 number) and zero point (0 to 255) of one uint8 tensor."""
+
+    scale: float
+    zero_point: int
+
+    @property
+    def low(self) -> float:
+        """The smallest real number that is represented."""
+        return -self.zero_point * self.scale
+
+    @property
+    def high(self) -> float:
+        """The largest real number that is represented."""
+        return (LEVELS - self.zero_point) * self.scale
+
+
+def activation_qparams(low: float, high: float, bounds: tuple[float, float] = UNBOUNDED) -> QParams:
+    """Scale and zero point for values in `low` to `high`.
+
+    The range is widened to contain 0. A range of no width gives scale 1.
+
+    Args:
+        low, high: the range that shall be represented.
+        bounds: of an activation function that is to be absorbed, lower <= 0 <= upper: what is represented lies within
+            them, so that saturation does what the function did. A lower bound of 0 gives zero point 0.
+
+    Raises:
+        ValueError: the range is not finite or upside down, or the bounds exclude 0.
+    """
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"a range must be finite and ordered, not {low} to {high}")
+    if not bounds[0] <= 0 <= bounds[1]:
+        raise ValueError(f"bounds must contain 0, not {bounds[0]} to {bounds[1]}")
+    low, high = max(min(low, 0.0), bounds[0]), min(max(high, 0.0), bounds[1])
+    if high == low:
+        return QParams(1.0, 0)
+    scale = min(max((high - low) / LEVELS, MIN_SCALE), MAX_SCALE)
+    zero_point = min(max(round(-low / scale), 0), LEVELS)
+    return QParams(_inside(scale, zero_point, bounds), zero_point)
+
+
+def _inside(scale: float, zero_point: int, bounds: tuple[float, float]) -> float:
+    """The largest float32 up to `scale` whose whole grid lies within the bounds, as a runtime computes it in float32."""
+    if zero_point > 0:
+        scale = min(scale, -bounds[0] / zero_point)
+    if zero_point < LEVELS:
+        scale = min(scale, bounds[1] / (LEVELS - zero_point))
+    number = np.float32(max(scale, MIN_SCALE))
+    for code in (-zero_point, LEVELS - zero_point):
+        while not bounds[0] <= float(np.float32(code) * number) <= bounds[1]:
+            number = np.nextafter(number, np.float32(0))
+    return float(number)
+
+
+def quantize_u8(x: NDArray[np.floating[Any]], q: QParams) -> NDArray[np.uint8]:
+    """Values to uint8, as QuantizeLinear does it."""
+    scaled = np.rint(x / np.float32(q.scale)) + q.zero_point
+    return np.clip(scaled, 0, LEVELS).astype(np.uint8)
+
+
+def dequantize_u8(codes: NDArray[np.uint8], q: QParams) -> NDArray[np.float32]:
+    """uint8 to values, as DequantizeLinear does it."""
+    return (codes.astype(np.float32) - np.float32(q.zero_point)) * np.float32(q.scale)
+
+
+def along(axis: int, rank: int) -> tuple[int, ...]:
+    """The shape that lets a vector of channels broadcast along `axis`.
+
+    >>> along(0, 4)
+    (-1, 1, 1, 1)
+    """
+    return tuple(-1 if i == axis % rank else 1 for i in range(rank))
+
+
+def weight_scales(
+    weight: NDArray[np.floating[Any]], axis: int, weight_max: int = 127, floor: NDArray[np.float64] | None = None
+) -> NDArray[np.float32]:
+    """Symmetric scale of every channel: max |w| / weight_max.
+
+    A dead channel (all zero) takes the scale its bias needs, or the smallest legal one: any scale represents it exactly.
+
+    Args:
+        weight: float, any rank above 0.
+        axis: the channel axis; C channels.
+        weight_max: largest code.
+        floor: float64[C], smallest scales that leave room for the bias (see `bias_floor`).
+
+    Returns:
+        float32[C], each in MIN_SCALE to MAX_SCALE.
+    """
+    rest = tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
+    largest = np.maximum(weight.max(axis=rest, initial=0), -weight.min(axis=rest, initial=0)).astype(np.float64)
+    scales = largest / weight_max
+    if floor is not None:
+        scales = np.maximum(scales, floor)
+    return np.clip(scales, MIN_SCALE, MAX_SCALE).astype(np.float32)
+
+
+def bias_floor(bias: NDArray[np.floating[Any]], x_scale: float, bias_max: int) -> NDArray[np.float64]:
+    """Smallest weight scale of every channel at which |bias| / (x_scale * scale) stays within `bias_max`."""
+    return np.abs(bias.astype(np.float64)) / (x_scale * bias_max)
+
+
+def quantize_weight(
+    weight: NDArray[np.floating[Any]], scales: NDArray[np.float32], axis: int, weight_max: int = 127
+) -> NDArray[np.int8]:
+    """Round to nearest, channel by channel. Same shape as `weight`."""
+    scaled = weight / scales.reshape(along(axis, weight.ndim)).astype(weight.dtype)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -weight_max, weight_max, out=scaled).astype(np.int8)
+
+
+def bias_scales(x_scale: float, scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale of the int32 bias, float32[C]: the float32 product. Runtimes fuse only when it is exactly that."""
+    return np.float32(x_scale) * scales
+
+
+def quantize_bias(bias: NDArray[np.floating[Any]], scales: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Bias to int32, saturating. float[C] and float32[C] to int32[C]."""
+    limit = 2**31 - 1
+    return np.clip(np.rint(bias.astype(np.float64) / scales.astype(np.float64)), -limit, limit).astype(np.int32)

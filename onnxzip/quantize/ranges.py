@@ -1,0 +1,137 @@
+"""Which part of a distribution the codes shall cover: pure numpy.
+
+minmax      all of it.
+percentile  all but 0.01 % of the values, half of that on either side.
+mse         the clip that minimises the expected squared error   E(l, h) = sum over^2 + inside * delta^2 / 12,
+            over = distance of a value beyond l or h, delta = (h - l) / 255. Exact zeros cost nothing and are not counted
+            (Sung, Shin, Hwang, "Resiliency of deep neural networks under quantization", 2015, minimise the same error
+            on samples; the closed form of the inner part is the variance of a uniform error).
+            The error beyond l and the error beyond h are separate sums, so that all pairs of GRID x GRID clips are compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxzip.errors import UsageError
+from onnxzip.quantize.qparams import LEVELS
+
+Method = Literal["minmax", "mse", "percentile"]
+METHODS: tuple[str, ...] = get_args(Method)
+
+PERCENTILE = 0.9999
+GRID = 192
+SMALLEST_CLIP = 1 / 64
+"""The tightest clip that is tried, relative to the extreme."""
+
+Array = NDArray[np.float64]
+
+
+class TensorStatistics(Protocol):
+    """What calibration knows of one tensor. Extremes are exact; the distribution may be binned."""
+
+    @property
+    def low(self) -> float:
+        """Smallest value."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Largest value."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many values were seen."""
+        ...
+
+    def distribution(self) -> tuple[Array, Array]:
+        """Values float64[k], ascending, and their weights float64[k]."""
+        ...
+
+
+def check_method(method: str) -> None:
+    """Raise UsageError unless `method` is known."""
+    if method not in METHODS:
+        raise UsageError(f"range method {method!r} is not known: choose one of {', '.join(METHODS)}")
+
+
+def clip_range(statistics: Sequence[TensorStatistics], method: str) -> tuple[float, float]:
+    """The range to cover of several tensors that share a scale (usually one).
+
+    Raises:
+        ValueError: no value was seen, or one of them was NaN or Inf; the text says which.
+        UsageError: the method is unknown.
+    """
+    check_method(method)
+    seen = [s for s in statistics if s.count]
+    if not seen:
+        raise ValueError("no calibration value reached it")
+    low, high = float(min(s.low for s in seen)), float(max(s.high for s in seen))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"its values range from {low} to {high} on the calibration data")
+    if method == "minmax" or low == high:
+        return low, high
+    values, weights = _merged(seen)
+    if method == "percentile":
+        return percentile_range(values, weights, low, high)
+    return mse_range(values, weights, low, high)
+
+
+def _merged(statistics: Sequence[TensorStatistics]) -> tuple[Array, Array]:
+    parts = [s.distribution() for s in statistics]
+    values, weights = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    order = np.argsort(values, kind="stable")
+    return values[order], weights[order]
+
+
+def percentile_range(
+    values: Array, weights: Array, low: float, high: float, share: float = PERCENTILE
+) -> tuple[float, float]:
+    """The central `share` of a weighted, sorted distribution, within `low` to `high`."""
+    cumulated = np.cumsum(weights)
+    if not len(values) or cumulated[-1] <= 0:
+        return low, high
+    tail = (1 - share) / 2 * cumulated[-1]
+    first = int(np.searchsorted(cumulated, tail, side="right"))
+    last = int(np.searchsorted(cumulated, cumulated[-1] - tail, side="left"))
+    size = len(values) - 1
+    return max(low, float(values[min(first, size)])), min(high, float(values[min(last, size)]))
+
+
+def mse_range(values: Array, weights: Array, low: float, high: float) -> tuple[float, float]:
+    """The clip of least expected squared error, of GRID candidates on either side of 0, within `low` to `high`."""
+    upper, beyond_upper, out_upper = _side(values[values > 0], weights[values > 0], max(high, 0.0))
+    lower, beyond_lower, out_lower = _side(-values[values < 0][::-1], weights[values < 0][::-1], max(-low, 0.0))
+    inside = weights[values != 0].sum() - out_upper[:, None] - out_lower[None, :]
+    step = (upper[:, None] + lower[None, :]) / LEVELS
+    error = beyond_upper[:, None] + beyond_lower[None, :] + np.maximum(inside, 0) * step**2 / 12
+    best_upper, best_lower = np.unravel_index(int(np.argmin(error)), error.shape)
+    return -float(lower[best_lower]), float(upper[best_upper])
+
+
+def _side(values: Array, weights: Array, extreme: float) -> tuple[Array, Array, Array]:
+    """Candidates t on one side of 0 (widest first), sum w (v - t)^2 beyond each, and the weight beyond each.
+
+    Args:
+        values: positive, ascending.
+        weights: their weights.
+        extreme: the widest candidate; 0 when nothing lies on this side.
+    """
+    if extreme == 0:
+        return np.zeros(1), np.zeros(1), np.zeros(1)
+    candidates = extreme * np.geomspace(1, SMALLEST_CLIP, GRID)
+    candidates[0] = extreme
+    unit = values / extreme  # squares of values up to 1e38 stay finite
+    tails = [
+        np.append(np.cumsum(moment[::-1])[::-1], 0.0) for moment in (weights, weights * unit, weights * unit * unit)
+    ]
+    index = np.searchsorted(values, candidates, side="right")
+    zeroth, first, second = (tail[index] for tail in tails)
+    t = candidates / extreme
+    return candidates, np.maximum(second - 2 * t * first + t * t * zeroth, 0) * extreme**2, zeroth

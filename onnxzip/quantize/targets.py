@@ -1,0 +1,88 @@
+"""Targets: what a runtime's integer kernels take, as rows of data.
+
+Nothing here decides anything. Placement (`onnxzip.quantize.placement`) reads the row; a new target is a new row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxzip.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRow:
+    """One runtime on one kind of hardware. Activations are asymmetric per tensor, weights symmetric per axis (zero point 0).
+
+    Attributes:
+        name: what the user writes.
+        activation: dtype of activations, asymmetric per tensor.
+        weight: dtype of weights, symmetric per axis.
+        weight_max: weights are rounded into -weight_max..weight_max. The range is symmetric, so that -w and w meet the
+            same grid; the one code that is lost (-128) is worth 0.4 % of the range.
+        bias_max: largest magnitude of an int32 bias; the rest of the 32 bits is left to the sum of products.
+        output_quantized: operators with weights whose integer kernel exists only with a quantized output.
+        float_output: operators with weights whose integer kernel dequantizes itself: their output stays float.
+        stored_zero_point: roles whose fusion looks for the (zero) zero points of the weights; elsewhere they are omitted.
+        absorbed: activations that vanish in the quantization of the operator before them, when the range allows.
+        joins: operators without weights that are worth running in integers, between integers.
+        pass_through: operators that only move, drop or compare elements; scale and zero point are the same on both sides.
+        pools: those of them that run well only behind an integer Conv.
+        tables: operators that look up rows of a constant.
+        table_bytes: tables below this size stay float.
+        source: where the row comes from.
+    """
+
+    name: str
+    activation: str
+    weight: str
+    weight_max: int
+    bias_max: int
+    output_quantized: frozenset[str]
+    float_output: frozenset[str]
+    stored_zero_point: frozenset[str]
+    absorbed: frozenset[str]
+    joins: frozenset[str]
+    pass_through: frozenset[str]
+    pools: frozenset[str]
+    tables: frozenset[str]
+    table_bytes: int
+    source: str
+
+
+CPU = TargetRow(
+    name="cpu",
+    activation="uint8",
+    weight="int8",
+    weight_max=127,
+    bias_max=2**30,
+    output_quantized=frozenset({"Conv"}),
+    float_output=frozenset({"MatMul", "Gemm"}),
+    stored_zero_point=frozenset({"gemm"}),
+    absorbed=frozenset({"Relu", "Clip"}),
+    joins=frozenset({"Add", "Concat", "GlobalAveragePool"}),
+    pass_through=frozenset(
+        {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Split", "Slice", "Identity"}
+    ),
+    pools=frozenset({"MaxPool", "GlobalAveragePool"}),
+    tables=frozenset({"Gather"}),
+    table_bytes=2**16,
+    source="onnxruntime 1.32, CPU provider: optimized graphs read back and timed, one operator at a time, on AVX512-VNNI. "
+    "U8S8: u8 weights fall off the VNNI kernel (2 times slower), s8 Add and Concat are 3 to 4 times slower than u8. "
+    "Conv without an output Q dequantizes its weights at every run; MatMul and Gemm with one lose accuracy for nothing. "
+    "ConvTranspose, AveragePool, Softmax, LayerNormalization, Gelu, LSTM, GRU and elementwise operators have no integer "
+    "kernel, or one that is slower than float.",
+)
+
+TARGETS: dict[str, TargetRow] = {"cpu": CPU}
+
+
+def target_row(name: str) -> TargetRow:
+    """The row of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in TARGETS:
+        raise UsageError(f"target {name!r} is not known: choose one of {', '.join(TARGETS)}")
+    return TARGETS[name]

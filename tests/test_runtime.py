@@ -1,0 +1,47 @@
+"""The door to onnxruntime."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxzip import runtime
+from onnxzip.errors import ModelError
+from onnxzip.runtime import Session
+from tests.helpers.graphs import model
+
+CONV = "agraph (float[N,3,8,8] x) => (float[N,4,8,8] y) { t = Conv <pads = [1, 1, 1, 1]> (x, w) y = Relu(t) }"
+
+
+def conv():
+    return model(CONV, w=np.ones((4, 3, 3, 3), np.float32))
+
+
+@pytest.mark.parametrize("level", ["none", "basic", "all"])
+def test_it_runs_and_tells_what_it_wants(level):
+    session = Session(conv(), level=level, threads=1)
+    assert [(s.name, s.dtype, s.shape) for s in session.inputs] == [("x", np.dtype(np.float32), ("N", 3, 8, 8))]
+    outputs = session.run({"x": np.ones((2, 3, 8, 8), np.float32)})
+    assert outputs["y"].shape == (2, 4, 8, 8)
+    assert outputs["y"].max() == 27
+    assert list(session.run({"x": np.ones((1, 3, 8, 8), np.float32)}, ["y"])) == ["y"]
+
+
+def test_it_shows_what_the_runtime_made_of_the_graph(tmp_path):
+    Session(conv(), threads=1, optimized_to=tmp_path / "seen.onnx")
+    kinds = [n.op_type for n in onnx.load(str(tmp_path / "seen.onnx")).graph.node]
+    assert "FusedConv" in kinds or "Conv" in kinds
+    assert "Relu" not in kinds
+
+
+def test_a_model_above_the_protobuf_limit_goes_through_a_file(monkeypatch):
+    monkeypatch.setattr(runtime, "PROTOBUF_LIMIT", 10)
+    assert Session(conv(), threads=1).run({"x": np.ones((1, 3, 8, 8), np.float32)})["y"].max() == 27
+
+
+def test_a_model_that_does_not_load_says_why():
+    broken = conv()
+    next(iter(broken.graph)).op_type = "NoSuchOperator"
+    with pytest.raises(ModelError, match="NoSuchOperator"):
+        Session(broken, threads=1)
