@@ -69,8 +69,8 @@ def compare(
     outputs = reference.compare(sessions[1], observer)
     timed = None
     if speed or budget.min_speedup is not None:
-        single = [Session(m.model, threads=1) for m in (before, after)]
-        timed = measure_speed(*single, batches, seed=seed, observer=observer)
+        a, b = (Session(m.model, threads=1) for m in (before, after))
+        timed = measure_speed(a, b, batches, seed=seed, observer=observer)
     return judge(
         outputs,
         budget,

@@ -6,6 +6,7 @@ hold the budget on held-out data; whoever fails is taken back, and the best so f
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,6 +21,7 @@ from onnxzip.model.load import Loaded
 from onnxzip.model.save import model_bytes
 from onnxzip.model.signature import signature
 from onnxzip.progress import Observer
+from onnxzip.quantize.schema import QuantPlan
 from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict
 from onnxzip.runtime import Session
 from onnxzip.validate.inputs import make_inputs
@@ -44,6 +46,8 @@ class Ledger:
     Attributes:
         best: the smallest model so far that holds what it must.
         stages: what each stage did.
+        notes: what the user should know about model and data.
+        plan: the quantization plan of the best model, or None.
         unverified: why numbers could not be compared, or None.
     """
 
@@ -53,6 +57,8 @@ class Ledger:
         self.original, self.best = loaded.model, loaded.model
         self.config, self.observer = config, observer
         self.stages: list[StageRecord] = []
+        self.notes: tuple[str, ...] = ()
+        self.plan: QuantPlan | None = None
         self.unverified: str | None = None
         self._data, self._held_out = held_out, held_out
         self._signature = signature(loaded.model)
@@ -64,7 +70,7 @@ class Ledger:
     def _make_probe(self, session: Session) -> Reference | None:
         """The original's answers on a few batches. None, with the reason kept, where there can be none."""
         if self._held_out is not None:
-            batches = [batch for batch, _ in zip(self._held_out, range(PROBES), strict=False)]
+            batches = list(itertools.islice(self._held_out, PROBES))
         else:
             try:
                 batches = make_inputs(self.original, session, seed=self.config.seed)
@@ -192,5 +198,5 @@ class Ledger:
             wanted = self._data is not None or self.config.budget.min_speedup is not None
         if not wanted:
             return None
-        sessions = [Session(m, threads=1) for m in (self.original, candidate)]
-        return measure_speed(*sessions, self._batches, seed=self.config.seed, observer=self.observer)
+        original, result = (Session(m, threads=1) for m in (self.original, candidate))
+        return measure_speed(original, result, self._batches, seed=self.config.seed, observer=self.observer)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxzip import __version__, passes, prune
+from onnxzip import __version__
 from onnxzip.calibrate.data import Data, open_data, split
 from onnxzip.config import Config
 from onnxzip.errors import UsageError
@@ -19,6 +19,9 @@ from onnxzip.model.load import Loaded, load
 from onnxzip.model.save import model_bytes
 from onnxzip.passes.runner import run
 from onnxzip.progress import SILENT, Observer
+from onnxzip.prune import eliminate
+from onnxzip.quantize.choose import quantize
+from onnxzip.quantize.plan import quantizable
 from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
@@ -118,40 +121,57 @@ def _prune(ledger: Ledger) -> None:
 
 def _quantize(ledger: Ledger, tuning: Data) -> None:
     """int8 by calibration; kept if it holds the budget on data that it never saw."""
-    config = ledger.config
-    choice = quantize(ledger.best, tuning, config, observer=ledger.observer)
+    choice = quantize(ledger.best, tuning, ledger.config, ledger.observer)
+    ledger.notes += tuning.warnings()
     if choice.model is None:
         return ledger.take_back("quantize", choice.summary, notes=choice.notes)
     verdict = ledger.verdict(choice.model)
     if not verdict.passed:
-        return ledger.take_back(
-            "quantize", f"the budget was missed: {verdict.reasons[0]}", notes=choice.notes, verdict=verdict
-        )
+        reason = f"the budget was missed: {verdict.reasons[0]}"
+        return ledger.take_back("quantize", reason, notes=choice.notes, verdict=verdict)
+    ledger.plan = choice.plan
     return ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
 
 
 def _result(loaded: Loaded, ledger: Ledger, preset: str) -> Result:
-    lossy = next((s.verdict for s in reversed(ledger.stages) if s.verdict is not None), None)
+    lossy = next((s.verdict for s in ledger.stages if s.verdict is not None), None)
     verdict = lossy or ledger.verdict(ledger.best)
     best = ledger.best.clone()
     stamp(best, __version__, preset, loaded.digest, verdict)
-    before = dataclasses.replace(facts(loaded.model), bytes=loaded.bytes)
     record = RunRecord(
         source=loaded.name,
         source_digest=loaded.digest,
-        versions={
-            "onnxzip": __version__,
-            "onnx": onnx.__version__,
-            "onnx_ir": ir.__version__,
-            "onnxruntime": VERSION,
-            "numpy": np.__version__,
-        },
+        versions=_versions(),
         config=dataclasses.asdict(ledger.config),
-        before=before,
+        before=dataclasses.replace(facts(loaded.model), bytes=loaded.bytes),
         after=facts(best),
         stages=tuple(ledger.stages),
         verdict=verdict,
         notes=(*loaded.notes, *ledger.notes),
-        advice=_advice(loaded, best, preset),
+        advice=_advice(loaded, best) if preset == "exact" else (),
     )
-    return Result(best, verdict, Report(record), external=loaded.external)
+    return Result(best, verdict, Report(record), plan=ledger.plan, external=loaded.external)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "onnxzip": __version__,
+        "onnx": onnx.__version__,
+        "onnx_ir": ir.__version__,
+        "onnxruntime": VERSION,
+        "numpy": np.__version__,
+    }
+
+
+def _advice(loaded: Loaded, best: ir.Model) -> tuple[str, ...]:
+    """What calibration data would bring, where there are float weights that int8 would take."""
+    ready, _ = quantizable(best)
+    if not ready:
+        return ()
+    weights = [v.const_value for v in best.graph.initializers.values() if v.const_value is not None]
+    saved = sum(t.nbytes * 3 // 4 for t in weights if t.dtype == ir.DataType.FLOAT and len(t.shape) >= 2)
+    name = loaded.path or "MODEL"
+    about = size(model_bytes(best) - saved)
+    return (
+        f"With real inputs the model becomes smaller (about {about}, int8) and faster: onnxzip optimize {name} -c DATA",
+    )

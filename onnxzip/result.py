@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxzip.model import save as saving
+from onnxzip.quantize.schema import QuantPlan
 from onnxzip.records import Verdict
 from onnxzip.report import Report
 
@@ -28,11 +29,14 @@ class Result:
         model: the graph.
         verdict: passed or not, with figures and reasons.
         report: what every stage did.
+        plan: the quantization plan behind an int8 model; JSON that can be read, edited and replayed.
+        external: save weights beside the model even when they are small.
     """
 
     model: ir.Model
     verdict: Verdict
     report: Report
+    plan: QuantPlan | None = None
     external: bool = False
 
     def to_proto(self) -> onnx.ModelProto:

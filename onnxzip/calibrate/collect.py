@@ -14,8 +14,7 @@ import onnx_ir as ir
 
 from onnxzip.calibrate.data import Data
 from onnxzip.calibrate.fingerprint import DIGEST_BITS, fingerprint
-from onnxzip.calibrate.observers import TensorStatistics
-from onnxzip.calibrate.statistics import Statistics
+from onnxzip.calibrate.observers import Statistics, TensorStatistics
 from onnxzip.errors import DataError, ModelError
 from onnxzip.model.walk import graphs_of
 from onnxzip.progress import SILENT, Observer
@@ -49,11 +48,14 @@ def collect(
     fed, computed = _sort_out(model, names)
     session = Session(_with_outputs(model, computed), threads=threads) if computed else None
     found = {name: TensorStatistics() for name in names}
+    defaults = {
+        n: v.const_value.numpy() for n, v in model.graph.initializers.items() if n in fed and v.const_value is not None
+    }
     digest = batches = 0
     with observer.step("calibrate", _total(data)) as done:
         for batch in data:
             for name in fed:
-                _update(found[name], batch, name, batches)
+                _update(found[name], batch if name in batch else defaults, name, batches)
             if session is not None:
                 outputs = session.run(batch, computed)
                 for name in computed:
@@ -64,9 +66,7 @@ def collect(
             done()
     if not batches:
         raise DataError("there is no batch to calibrate on: give at least one")
-    return Statistics(
-        found, model_digest=model_digest, data_digest=f"{digest % 2**DIGEST_BITS:032x}", batches=batches
-    )
+    return Statistics(found, model_digest=model_digest, data_digest=f"{digest % 2**DIGEST_BITS:032x}", batches=batches)
 
 
 def _update(statistics: TensorStatistics, arrays: Batch, name: str, batch: int) -> None:

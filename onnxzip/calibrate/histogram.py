@@ -82,7 +82,7 @@ class Histogram:
 
     def by_value(self) -> Counts:
         """The counts of all bins, empty ones too, in the order of `CENTRES`; zero in one bin."""
-        ordered = self._dense()[_ORDER]
+        ordered: Counts = self._dense()[_ORDER]
         ordered[ZERO] += ordered[ZERO - 1]
         ordered[ZERO - 1] = 0
         return ordered
@@ -122,5 +122,5 @@ class Histogram:
 
 
 def _sparse(dense: Counts) -> Histogram:
-    keys = np.flatnonzero(dense)
+    keys = np.flatnonzero(dense != 0)  # ten times faster on booleans
     return Histogram(keys.astype(np.uint16), dense[keys])

@@ -1,197 +1,202 @@
-"""Statistics of tensors that stream and merge: exact extremes, and a histogram whose body is sampled and whose tails are not.
+"""The statistics of many tensors: mergeable, saved as npz, and bound to the model and the data that they were taken from.
 
-A uniform sample misses the tail, and the tail decides the clip. Counting every element costs more than the model does. So:
-
-    body    every s-th element, about 512 an array; counted s times each
-    tails   the maximum (and minimum) over blocks of B = 16 elements, of which every element is in one
-    P(x > t) = 1 - P(max > t complement)^(1/B)     i.e.  P(x <= t) = P(block maximum <= t)^(1/B)
-
-The tails are used above the median of the block extremes, that is for about the outermost 4 % of each side, the body below.
-
-Exact: `low`, `high`, `count`; the distribution (up to the width of a bin, see `histogram`) of arrays up to 4096 elements.
-Estimated: the distribution of larger arrays. The formula holds for independent elements; a block takes elements that
-lie n/16 apart, with a stride that shares no factor with the size of the array, so that no axis lines up with it. Elements
-that go together still (neighbours in images) make the estimate of the tail lighter than it is, at most B times.
-
-Cases, one array at a time:
-1. no elements: nothing changes;
-2. up to 4096 elements: each is counted;
-3. more: body and tails as above. Minima are taken only where there are negative elements.
-
-What is counted depends on the array alone, never on what came before, and counts are integers: any grouping and any order
-of the same arrays gives equal statistics.
+A file holds a header (JSON: format, digests, names) and flat arrays: one entry a tensor for scalars, and the histograms of
+all tensors one after the other. It is never unpickled, and what does not add up is refused.
 """
 
 from __future__ import annotations
 
+import json
 import math
-import zlib
-from functools import lru_cache
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onnxzip.calibrate.histogram import CENTRES, ZERO, Floats, Histogram, bins_of
+from onnxzip.calibrate.fingerprint import DIGEST_BITS
+from onnxzip.calibrate.histogram import BINS, Histogram
+from onnxzip.calibrate.tensor_statistics import TensorStatistics
 from onnxzip.errors import DataError
+from onnxzip.files import replacing
 
-Doubles = npt.NDArray[np.float64]
-State = tuple[tuple[float, float], tuple[int, int], tuple[Histogram, Histogram, Histogram]]
+__all__ = ["Statistics", "TensorStatistics"]
 
-BLOCK = 16
-SAMPLE = 512
-SMALL = 4096
-
-_LARGEST = float(np.finfo(np.float32).max)
-_JOIN = 0.5
-"""Share of block extremes beyond the point where the tail takes over from the body."""
+_FORMAT = "onnxzip statistics 1"
+_HISTOGRAMS = ("exact", "body", "tails")
 
 
-class TensorStatistics:
-    """What is known of one tensor, over all arrays that it was shown.
+class Statistics(Mapping[str, TensorStatistics]):
+    """Statistics by tensor name.
 
-    Attributes:
-        low: the smallest element; inf while `count` is 0.
-        high: the largest element; -inf while `count` is 0.
-        count: number of elements.
+    Args:
+        tensors: what is known of each tensor.
+        model_digest: digest of the model that computed the tensors; "" where the caller gave none.
+        data_digest: fingerprint of the batches, whatever their order (see `fingerprint`), 32 hexadecimal digits.
+        batches: number of batches.
     """
 
-    __slots__ = ("_blocks", "_body", "_exact", "_tails", "count", "high", "low")
+    def __init__(
+        self,
+        tensors: Mapping[str, TensorStatistics],
+        *,
+        model_digest: str = "",
+        data_digest: str = "0" * 32,
+        batches: int = 0,
+    ) -> None:
+        self._tensors = dict(tensors)
+        self.model_digest, self.data_digest, self.batches = model_digest, data_digest, batches
 
-    def __init__(self) -> None:
-        self.low, self.high, self.count = math.inf, -math.inf, 0
-        self._exact, self._body, self._tails = Histogram(), Histogram(), Histogram()
-        self._blocks = 0
+    def __getitem__(self, name: str) -> TensorStatistics:
+        return self._tensors[name]
 
-    def update(self, array: npt.NDArray[Any], name: str = "tensor") -> None:
-        """Take one array (any shape; floats, integers or booleans) into account.
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
 
-        Raises:
-            DataError: an element is NaN or infinite, or the array holds no numbers; the message names the tensor.
-        """
-        flat = _as_floats(array, name)
-        if flat.size == 0:
-            return
-        if flat.size <= SMALL:
-            low, high = flat.min(), flat.max()
-            _refuse_not_finite(low, high, name)
-            self._exact.add(bins_of(flat))
-        else:
-            low, high = self._update_large(flat, name)
-        self.count += flat.size
-        self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
-
-    def _update_large(self, flat: Floats, name: str) -> tuple[np.float32, np.float32]:
-        blocks = _blocks(flat)
-        maxima = blocks.max(0)
-        low, high = flat.min(), maxima.max()
-        _refuse_not_finite(low, high, name)
-        step = _stride(flat.size // SAMPLE, flat.size)
-        start = zlib.crc32(maxima[:64].tobytes()) % step  # another place in each array, yet the same for the same array
-        self._body.add(bins_of(flat[start::step].copy()), step)
-        self._tails.add(bins_of(np.maximum(maxima, np.float32(0), out=maxima)))
-        if low < 0:
-            self._tails.add(bins_of(np.minimum(blocks.min(0), np.float32(0))))
-        self._blocks += maxima.size
-        return low, high
-
-    def merge(self, other: TensorStatistics) -> TensorStatistics:
-        """The statistics of both together. Equal to one run over all arrays, in any order."""
-        merged = TensorStatistics()
-        merged.low, merged.high = min(self.low, other.low), max(self.high, other.high)
-        merged.count, merged._blocks = self.count + other.count, self._blocks + other._blocks
-        merged._exact, merged._body = self._exact + other._exact, self._body + other._body
-        merged._tails = self._tails + other._tails
-        return merged
-
-    def distribution(self) -> tuple[Doubles, Doubles]:
-        """Values and how many elements have them, estimated for all elements.
-
-        Returns:
-            values: float64[k], ascending, within `low` and `high`; each stands for a bin (see `histogram`), zero for itself.
-            weights: float64[k], positive, not whole in general; they sum up to `count`.
-        """
-        weights = self._exact.by_value().astype(np.float64)
-        large = self.count - self._exact.total()
-        if large:
-            weights += large * self._shares()
-        used = np.flatnonzero(weights)
-        return np.clip(CENTRES[used], self.low, self.high), weights[used]
-
-    def _shares(self) -> Doubles:
-        """The share of each bin, in value order, among the elements of large arrays."""
-        body, tails = self._body.by_value().astype(np.float64), self._tails.by_value()
-        upper = _tail(tails[ZERO + 1 :], self._blocks)
-        lower = _tail(tails[: ZERO][::-1], self._blocks)[::-1]
-        middle = body.copy()
-        middle[ZERO + 1 :][_from_first(upper > 0)] = 0
-        middle[:ZERO][::-1][_from_first(lower[::-1] > 0)] = 0
-        if not middle.any():  # a sample that lies in the tails altogether: it cannot be joined with them
-            return body / body.sum()
-        middle *= (1 - upper.sum() - lower.sum()) / middle.sum()
-        middle[ZERO + 1 :] += upper
-        middle[:ZERO] += lower
-        return middle
-
-    def state(self) -> State:
-        """Everything that is known, as plain numbers and histograms: (low, high), (count, blocks), histograms."""
-        return (self.low, self.high), (self.count, self._blocks), (self._exact, self._body, self._tails)
-
-    @classmethod
-    def from_state(cls, state: State) -> TensorStatistics:
-        """The statistics whose `state` this is."""
-        made = cls()
-        (made.low, made.high), (made.count, made._blocks), (made._exact, made._body, made._tails) = state
-        return made
+    def __len__(self) -> int:
+        return len(self._tensors)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, TensorStatistics):
+        if not isinstance(other, Statistics):
             return NotImplemented
-        return self.state() == other.state()
+        return self._key() == other._key() and self._tensors == other._tensors
 
-    __hash__ = None  # type: ignore[assignment] # mutable
+    __hash__ = None  # type: ignore[assignment] # its tensors are mutable
 
+    def _key(self) -> tuple[str, str, int]:
+        return self.model_digest, self.data_digest, self.batches
 
-def _tail(extremes: npt.NDArray[np.int64], blocks: int) -> Doubles:
-    """The share of each bin among all elements, outermost bin last; 0 for bins that belong to the body."""
-    beyond = extremes[::-1].cumsum()[::-1] / blocks  # P(block extreme in this bin or further out)
-    beyond = np.where(beyond <= _JOIN, beyond, 0.0)
-    shares = -np.expm1(np.log1p(-beyond) / BLOCK)
-    inner = np.append(shares[1:], 0.0)
-    return np.where(shares > 0, shares - inner, 0.0)
+    def merge(self, other: Statistics) -> Statistics:
+        """The statistics of both shards of data together: equal to one run over all of it.
 
+        Raises:
+            DataError: the shards were taken from different models or of different tensors.
+        """
+        if self.model_digest != other.model_digest:
+            raise DataError(
+                f"statistics of model {self.model_digest or '(unknown)'} and of model {other.model_digest or '(unknown)'} "
+                "cannot be merged. Collect both shards with the same model."
+            )
+        if different := sorted(set(self) ^ set(other)):
+            raise DataError(
+                f"statistics of different tensors cannot be merged: {different[0]!r} is in one shard only. "
+                "Collect the same tensors of every shard."
+            )
+        digest = (int(self.data_digest, 16) + int(other.data_digest, 16)) % 2**DIGEST_BITS
+        return Statistics(
+            {name: mine.merge(other[name]) for name, mine in self._tensors.items()},
+            model_digest=self.model_digest,
+            data_digest=f"{digest:032x}",
+            batches=self.batches + other.batches,
+        )
 
-def _from_first(mask: npt.NDArray[np.bool_]) -> slice:
-    """All positions from the first that is set; none when none is."""
-    return slice(int(mask.argmax()), None) if mask.any() else slice(0, 0)
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to `path` (npz), atomically. The same statistics give the same bytes.
 
+        Raises:
+            DataError: the file cannot be written.
+        """
+        target = Path(path)
+        try:
+            with replacing(target) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **self._to_arrays())
+        except OSError as error:
+            raise DataError(
+                f"{target}: cannot be written ({error.strerror or error}). Check the folder and its permissions."
+            ) from error
 
-def _as_floats(array: npt.NDArray[Any], name: str) -> Floats:
-    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-        raise DataError(f"tensor {name!r} holds {array.dtype}, not numbers: it has no range to calibrate")
-    if array.dtype.itemsize == 8 and array.dtype.kind == "f":
-        finite = np.isfinite(array).all()
-        array = np.clip(array, -_LARGEST, _LARGEST) if finite else array
-    return np.ascontiguousarray(array, np.float32).reshape(-1)
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, model_digest: str | None = None, data_digest: str | None = None
+    ) -> Statistics:
+        """Read what `save` wrote.
 
+        Args:
+            path: the file.
+            model_digest: refuse statistics of any other model; None: take any.
+            data_digest: refuse statistics of any other data; None: take any.
 
-def _refuse_not_finite(low: np.float32, high: np.float32, name: str) -> None:
-    if not (np.isfinite(low) and np.isfinite(high)):
-        what = "NaN" if np.isnan(low) or np.isnan(high) else "infinity"
-        raise DataError(
-            f"tensor {name!r} takes the value {what} on this data, so it has no range. "
-            "Check the data and the model there, or keep the nodes around it in float."
+        Raises:
+            DataError: the file is missing, damaged or something else, or was taken from another model or other data.
+        """
+        target = Path(path)
+        try:
+            with np.load(target, allow_pickle=False) as file:
+                found = cls._from_arrays({name: file[name] for name in file.files})
+        except FileNotFoundError as error:
+            raise DataError(f"{target}: there is no such file. Collect the statistics first.") from error
+        except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{target}: this is not a readable file of statistics ({error}). Collect them again."
+            ) from error
+        for what, wanted, got in (
+            ("model", model_digest, found.model_digest),
+            ("data", data_digest, found.data_digest),
+        ):
+            if wanted is not None and wanted != got:
+                raise DataError(
+                    f"{target}: these statistics belong to another {what} (digest {got or 'unknown'}, not {wanted}). Collect them again."
+                )
+        return found
+
+    def _to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        header = {
+            "format": _FORMAT,
+            "model_digest": self.model_digest,
+            "data_digest": self.data_digest,
+            "batches": self.batches,
+            "names": list(self._tensors),
+        }
+        states = [t.state() for t in self._tensors.values()]
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "header": np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8),
+            "range": np.array([s[0] for s in states], np.float64).reshape(-1, 2),
+            "counts": np.array([s[1] for s in states], np.int64).reshape(-1, 2),
+        }
+        for index, kind in enumerate(_HISTOGRAMS):
+            histograms = [s[2][index] for s in states]
+            arrays[f"{kind}_used"] = np.array([len(h.keys) for h in histograms], np.int64)
+            arrays[f"{kind}_bins"] = np.concatenate([np.zeros(0, np.uint16), *(h.keys for h in histograms)])
+            arrays[f"{kind}_counts"] = np.concatenate([np.zeros(0, np.int64), *(h.counts for h in histograms)])
+        return arrays
+
+    @classmethod
+    def _from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Statistics:
+        header = json.loads(arrays["header"].tobytes())
+        if header["format"] != _FORMAT:
+            raise ValueError(f"its format is {header['format']!r}, not {_FORMAT!r}")
+        names = [str(name) for name in header["names"]]
+        ranges, counts = arrays["range"].astype(np.float64), arrays["counts"].astype(np.int64)
+        if ranges.shape != (len(names), 2) or counts.shape != (len(names), 2) or counts.min(initial=0) < 0:
+            raise ValueError("its parts do not fit together")
+        kinds = [_split_histograms(arrays, kind, len(names)) for kind in _HISTOGRAMS]
+        tensors = {}
+        for name, (low, high), (count, blocks), *histograms in zip(names, ranges, counts, *kinds, strict=True):
+            if math.isnan(low) or math.isnan(high) or (count and low > high):
+                raise ValueError(f"the range of {name!r} is not valid")
+            large = count - histograms[0].total()
+            if large < 0 or (large > 0 and (blocks <= 0 or histograms[1].total() <= 0)):
+                raise ValueError(f"the counts of {name!r} do not add up")
+            state = (float(low), float(high)), (int(count), int(blocks)), tuple(histograms)
+            tensors[name] = TensorStatistics.from_state(state)
+        return cls(
+            tensors,
+            model_digest=str(header["model_digest"]),
+            data_digest=f"{int(header['data_digest'], 16):032x}",
+            batches=int(header["batches"]),
         )
 
 
-def _blocks(flat: Floats) -> Floats:
-    """A view (16, m) of which each column is a block; every element is in one, a few at the seams in two."""
-    step = _stride(flat.size // BLOCK, flat.size)
-    size = flat.itemsize
-    return np.ndarray((BLOCK, flat.size - (BLOCK - 1) * step), flat.dtype, flat, strides=(step * size, size))
-
-
-@lru_cache(4096)
-def _stride(wanted: int, size: int) -> int:
-    """The largest step up to `wanted` that shares no factor with `size`."""
-    return next(step for step in range(wanted, 0, -1) if math.gcd(step, size) == 1)
+def _split_histograms(arrays: Mapping[str, npt.NDArray[Any]], kind: str, tensors: int) -> list[Histogram]:
+    used = arrays[f"{kind}_used"].astype(np.int64)
+    keys, counts = arrays[f"{kind}_bins"].astype(np.uint16), arrays[f"{kind}_counts"].astype(np.int64)
+    sizes = keys.shape == counts.shape == (int(used.sum()),)
+    if used.shape != (tensors,) or not sizes or used.min(initial=0) < 0:
+        raise ValueError("its parts do not fit together")
+    if keys.max(initial=0) >= BINS or counts.min(initial=1) <= 0:
+        raise ValueError("a count is not valid")
+    ends = used.cumsum()
+    return [Histogram(keys[end - n : end], counts[end - n : end]) for end, n in zip(ends, used, strict=True)]

@@ -21,13 +21,14 @@ def problems(model: ir.Model, expected: Signature) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _graph_problems(graph: ir.Graph, outer: set[ir.Value], names: set[str]) -> list[str]:
+def _graph_problems(graph: ir.Graph, outer: set[ir.Value], outer_names: set[str]) -> list[str]:
     found: list[str] = []
+    names = set(outer_names)  # bodies beside each other may use the same names
     known = outer | set(graph.inputs) | set(graph.initializers.values())
     for value in (*graph.inputs, *graph.initializers.values()):
         if value.is_initializer() and value.const_value is None:
             found.append(f"initializer {value.name!r} holds no tensor")
-    names |= {v.name for v in known if v.name}
+    names |= {v.name for v in (*graph.inputs, *graph.initializers.values()) if v.name}
     for node in graph:
         found += [
             f"{label(node)} reads {v.name!r}, which is not defined before it"

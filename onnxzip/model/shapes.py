@@ -29,7 +29,10 @@ class Shapes:
     """
 
     def __init__(self, model: ir.Model) -> None:
-        self._types = dict(_infer(model))
+        self._types: dict[str, onnx.TypeProto] = {}
+        for name, kind in _infer(model):
+            if self._types.setdefault(name, kind) != kind:  # bodies beside each other may share names: then nothing is known
+                self._types[name] = onnx.TypeProto()
 
     def of(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
         """The shape of a tensor, or None when even the rank is unknown."""
@@ -76,7 +79,10 @@ def _infer(model: ir.Model) -> Iterator[tuple[str, onnx.TypeProto]]:
 
 
 def _without_weights(model: ir.Model) -> ir.Model:
-    """A copy whose large initializers are inputs, and whose standard nodes declare nothing."""
+    """A copy whose large initializers are inputs, and whose standard nodes declare nothing.
+
+    Not even of outputs: the shape that is declared for an output is a promise that runtimes do not hold exporters to.
+    """
     copy = model.clone()
     for value in tuple(copy.graph.initializers.values()):
         if value.const_value is not None and value.const_value.nbytes > _PROPAGATED_BYTES:
@@ -85,7 +91,7 @@ def _without_weights(model: ir.Model) -> ir.Model:
                 copy.graph.inputs.append(value)
     for node in all_nodes(copy):
         for output in node.outputs:
-            if node.domain in ONNX_DOMAINS and not output.is_graph_output():
+            if node.domain in ONNX_DOMAINS:
                 output.shape, output.type = None, None
     return copy
 

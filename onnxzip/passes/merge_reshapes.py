@@ -58,10 +58,10 @@ def _round_trip(first: ir.Node, second: ir.Node, context: Context) -> bool:
     shapes = context.shapes
     if same_shape(shapes.of(first.inputs[0]), shapes.of(second.outputs[0])):
         return True
-    if not {first.op_type, second.op_type} == {"Squeeze", "Unsqueeze"}:
+    if {first.op_type, second.op_type} != {"Squeeze", "Unsqueeze"}:
         return False
     one, two = (_axes(node, context) for node in (first, second))
-    return one is not None and one == two and all(axis >= 0 for axis in one)
+    return one is not None and one == two  # both count axes of the longer shape
 
 
 def _axes(node: ir.Node, context: Context) -> list[int] | None:

@@ -1,1 +1,27 @@
-"""To be written: quantize."""
+"""int8: what a runtime has integer kernels for (targets), what is quantized and how (plan), and putting it in (insert).
+
+tensors = observe(model, "cpu")                      which statistics are needed
+plan = make_plan(model, statistics, "cpu")           data: read it, edit it, keep it, replay it
+model = insert(model, plan)                          mechanical
+"""
+
+from onnxzip.quantize.insert import insert
+from onnxzip.quantize.plan import already_quantized, make_plan, observe, quantizable
+from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
+from onnxzip.quantize.targets import TARGETS, TargetRow, target_row
+
+__all__ = [
+    "TARGETS",
+    "LeftNode",
+    "PlannedNode",
+    "QuantPlan",
+    "Site",
+    "TargetRow",
+    "Weight",
+    "already_quantized",
+    "insert",
+    "make_plan",
+    "observe",
+    "quantizable",
+    "target_row",
+]

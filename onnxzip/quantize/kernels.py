@@ -83,6 +83,8 @@ def recognise(node: ir.Node, shapes: Shapes, target: TargetRow, keep: Container[
         return f"target {target.name} has no integer kernel for {node.op_type}"
     if len(node.inputs) < 2 or node.inputs[0] is None or node.inputs[1] is None:
         return "an input is missing"
+    if constant(node.inputs[0]) is not None:
+        return "it reads no activation"
     problem = _weight_problem(node.inputs[1])
     if problem is not None:
         return problem
@@ -169,8 +171,8 @@ def _matmul(node: ir.Node, shapes: Shapes, target: TargetRow, keep: Container[ir
         return Kernel(node, "matmul", data, weight, 1, None, None, end, bounds)
     bias = next((v for v in add.inputs if v is not None and v is not result), None)
     if bias is not None and _is_row(bias, _size(weight, 1)):
-        if rank > 2:
-            return Kernel(node, "matmul", data, weight, 1, bias, add)
+        if rank != 2:
+            return Kernel(node, "matmul", data, weight, 1, bias if rank > 2 else None, add if rank > 2 else None)
         end, bounds = _hidden_end(add.outputs[0], target, keep)
         return Kernel(node, "gemm", data, weight, 1, bias, add, end, bounds)
     return Kernel(node, "matmul", data, weight, 1, end=result if rank == 2 else None)

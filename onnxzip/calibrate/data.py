@@ -1,0 +1,189 @@
+"""Batches of model inputs, from any source, checked, iterable again and again; and their split into two parts.
+
+Nothing is kept between batches: every iteration opens the source anew (see `sources`), matches arrays with inputs (`feeds`),
+cuts or groups them (`batches`) and looks at each batch (`screen`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxzip.calibrate.batches import fit, has_free_rows, rows_of, take
+from onnxzip.calibrate.feeds import Feed, feed_of
+from onnxzip.calibrate.screen import Screen
+from onnxzip.calibrate.sources import Source, open_source
+from onnxzip.errors import DataError
+from onnxzip.runtime import TensorSpec
+
+MIN_BATCHES = 3
+"""Batches from which on a split gives away whole batches; fewer are split by their rows."""
+
+
+class Data:
+    """Batches that can be iterated again and again, each time fresh and the same.
+
+    Iterating gives `dict[str, numpy.ndarray]`, ready for `onnxzip.runtime.Session.run` (lists for sequence inputs). Arrays that
+    no input bears, such as labels, are left out; `extras` names them.
+
+    Attributes:
+        name: what the data is called in messages.
+        inputs: the inputs that it fits.
+    """
+
+    def __init__(self, name: str, inputs: Sequence[TensorSpec], produce: Callable[[Screen], Iterator[Feed]]) -> None:
+        self.name, self.inputs = name, tuple(inputs)
+        self._produce = produce
+        self._counted: tuple[int, int] | None = None
+        self._screen = Screen(inputs)
+
+    def __iter__(self) -> Iterator[Feed]:
+        """Each batch, checked.
+
+        Raises:
+            DataError: a batch cannot be read or does not fit the model, there is none, or there are more or fewer than
+                in the iteration before.
+        """
+        screen, batches, samples = Screen(self.inputs), 0, 0
+        for feed in self._produce(screen):
+            batches, samples = batches + 1, samples + self._rows(feed)
+            yield feed
+        if not batches:
+            raise DataError(f"{self.name}: holds no batch. Give at least one.")
+        if self._counted is not None and self._counted != (batches, samples):
+            raise DataError(
+                f"{self.name}: gave {self._counted[0]} batches ({self._counted[1]} samples) at first and {batches} ({samples}) now. "
+                "Data must be the same at every iteration: seed it, and return a new iterator each time."
+            )
+        self._counted, self._screen = (batches, samples), screen
+
+    @property
+    def samples(self) -> int:
+        """Rows of the first input that has a leading axis, over all batches. Iterates once if that was not done yet."""
+        return self._count()[1]
+
+    @property
+    def batches(self) -> int:
+        """How many batches there are. Iterates once if that was not done yet."""
+        return self._count()[0]
+
+    @property
+    def known_batches(self) -> int | None:
+        """How many batches there are, or None before the first complete iteration."""
+        return None if self._counted is None else self._counted[0]
+
+    @property
+    def extras(self) -> frozenset[str]:
+        """Names of arrays in the data that no input bears, as of the last complete iteration."""
+        return self._screen.extras
+
+    def warnings(self) -> tuple[str, ...]:
+        """What looked odd in the last complete iteration, one sentence each (see `screen`)."""
+        return self._screen.warnings()
+
+    def _count(self) -> tuple[int, int]:
+        if self._counted is None:
+            for _ in self:
+                pass
+        return self._counted or (0, 0)
+
+    def _rows(self, feed: Feed) -> int:
+        arrays = (feed.get(s.name) for s in self.inputs)
+        return next((len(a) for a in arrays if isinstance(a, np.ndarray) and a.ndim), 1)
+
+
+def open_data(source: Any, inputs: Sequence[TensorSpec], optional: Collection[str] = ()) -> Data:
+    """Data for a model.
+
+    Args:
+        source: path of an `.npz` or `.npy` file or of a folder, `module:function`, or a re-iterable Python object of dicts,
+            of tuples in input order, or of single arrays for one input; see `sources` for all kinds and `batches` for
+            how stored arrays are cut.
+        inputs: the inputs of the model's `onnxzip.runtime.Session`.
+        optional: names of overridable defaults, which batches may hold but need not.
+
+    Raises:
+        DataError: the source is of no known kind, is not there, or can be iterated only once. (What is in it is
+            looked at when it is iterated.)
+    """
+    opened = open_source(source, inputs, optional)
+    return Data(opened.name, inputs, lambda screen: _produced(opened, inputs, frozenset(optional), screen))
+
+
+def _produced(
+    source: Source, inputs: Sequence[TensorSpec], optional: Collection[str], screen: Screen
+) -> Iterator[Feed]:
+    def feeds() -> Iterator[tuple[str, Feed, bool]]:
+        for item in source.items():
+            feed, extras = feed_of(item, inputs, optional)
+            screen.extras |= frozenset(extras)
+            yield item.where, feed, item.stored
+
+    for where, feed in fit(feeds(), inputs, screen.note):
+        yield screen.check(where, feed)
+
+
+def split(data: Data, held_out: float) -> tuple[Data, Data]:
+    """Two parts without a sample in common: one to tune on, one to judge by. The same data gives the same parts.
+
+    The held-out samples are spread evenly over the data. Neither part is loaded: each iterates the data and leaves out the other.
+
+    1. Three batches or more: whole batches are dealt out.
+    2. Fewer, of inputs that share a dynamic batch axis: single rows are.
+    3. Two batches of other inputs: one each.
+
+    Args:
+        data: what to split; iterated once to count it.
+        held_out: share of the second part, 0 < share < 1; at least one sample goes to each part.
+
+    Raises:
+        DataError: there are not two samples to deal out, or a batch does not fit the model.
+    """
+    if data.batches >= MIN_BATCHES:
+        return _parts(data, _dealt(data.batches, held_out), by_rows=False)
+    if (
+        has_free_rows(data.inputs)
+        and data.samples >= 2
+        and all(rows_of(feed, data.inputs) is not None for feed in data)
+    ):
+        return _parts(data, _dealt(data.samples, held_out), by_rows=True)
+    if data.batches == 2:
+        return _parts(data, _dealt(2, held_out), by_rows=False)
+    raise DataError(
+        f"{data.name}: one sample cannot both tune and judge. Give at least 2 batches of the model's size, better 100 samples or more."
+    )
+
+
+def _dealt(count: int, share: float) -> Callable[[int], bool]:
+    """Which of `count` samples are held out: `share` of them (one at least, not all), evenly spread."""
+    held = min(max(round(count * share), 1), count - 1)
+
+    def is_held(index: int) -> bool:
+        return ((index + 1) * held + count // 2) // count > (index * held + count // 2) // count
+
+    return is_held
+
+
+def _parts(data: Data, is_held: Callable[[int], bool], *, by_rows: bool) -> tuple[Data, Data]:
+    def part(label: str, *, held: bool) -> Data:
+        def produce(screen: Screen) -> Iterator[Feed]:
+            feeds = data._produce(screen)
+            if by_rows:
+                return _dealt_rows(feeds, data.inputs, lambda index: is_held(index) == held)
+            return (feed for index, feed in enumerate(feeds) if is_held(index) == held)
+
+        return Data(f"{data.name} ({label})", data.inputs, produce)
+
+    return part("tuning part", held=False), part("held-out part", held=True)
+
+
+def _dealt_rows(feeds: Iterator[Feed], inputs: Sequence[TensorSpec], wanted: Callable[[int], bool]) -> Iterator[Feed]:
+    first = 0
+    for feed in feeds:
+        rows = rows_of(feed, inputs) or 0
+        chosen = [row for row in range(rows) if wanted(first + row)]
+        first += rows
+        if chosen:
+            yield take(feed, chosen, inputs)

@@ -1,0 +1,111 @@
+"""Affine maps per channel before Conv, ConvTranspose, Gemm and MatMul go into weight and bias.
+
+    W (s x + t) + b  =  (W s) x + (W t + b)
+
+with s and t per in-channel, computed in float64 and rounded once. Not bit exact: the order of rounding differs. Cases:
+1. A scale alone: any of the four operators, any padding (zero stays zero).
+2. A shift: Gemm, and Conv without padding. At a padded border the shift is missing from what is summed, and so it is
+   at every border of a ConvTranspose: refused with a note.
+Left alone: a shift before a MatMul (it has no bias); a value that others read too; a constant that broadcasts the input
+to more channels or axes than it has.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxzip.model.edit import remove, sole_consumer
+from onnxzip.model.walk import is_op, label
+from onnxzip.passes.affine import Affine, affine_of
+from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.fusion import bytes_added, put_constant
+from onnxzip.passes.linear import Linear, linear_of
+from onnxzip.passes.scope import drop_unused, scopes
+
+
+def fuse_affine_before(model: ir.Model, context: Context) -> Outcome:
+    """Fold what a linear operator reads into it, node by node, the nearest first."""
+    changes, notes = 0, []
+    for graph in scopes(model):
+        for node in tuple(graph):
+            while (linear := linear_of(node, context)) is not None:
+                fused, note = _fuse(linear, context)
+                notes += note
+                if not fused:
+                    break
+                changes += 1
+    return Outcome(changes, tuple(notes))
+
+
+def _fuse(linear: Linear, context: Context) -> tuple[bool, list[str]]:
+    node, value = linear.node, linear.node.inputs[0]
+    before = value.producer() if value is not None else None
+    if value is None or before is None or before.graph is not node.graph or sole_consumer(value) is not node:
+        return False, []
+    source, affine = _affine(before, linear, context)
+    if source is None or affine is None:
+        return False, []
+    where = f"{label(before)} before {label(node)}"
+    if affine.shifts() and is_op(node, "MatMul"):
+        return False, []
+    if affine.shifts() and not (is_op(node, "Gemm") or _is_unpadded(node)):
+        return False, [f"{where} stays: its shift is not the same at the border"]
+    weight = linear.stored(linear.scaled_in(affine.scale)) if affine.is_finite() else None
+    bias = _bias(linear, affine) if weight is not None else None
+    if weight is None or bias is None:
+        return False, [f"{where} stays: the fused weights do not fit into {linear.weight.dtype}"]
+    added = bytes_added(linear, [before], weight=affine.scales(), bias=affine.shifts())
+    if added > 0:
+        return False, [f"{where} stays: the file would grow by {added} bytes, because a weight is shared"]
+    _apply(linear, before, source, weight if affine.scales() else None, bias if affine.shifts() else None, context)
+    return True, []
+
+
+def _affine(before: ir.Node, linear: Linear, context: Context) -> tuple[ir.Value | None, Affine | None]:
+    """What `before` reads, and its map; nothing when it is none or when it changes the shape."""
+    layout = linear.in_layout
+    for source in before.inputs:
+        shape = context.shapes.of(source)
+        if source is None or layout.rank is None or shape is None or len(shape) != layout.rank:
+            continue
+        if shape[layout.axis] == layout.channels:
+            affine = affine_of(before, source, layout, context.opset)
+            if affine is not None:
+                return source, affine
+    return None, None
+
+
+def _is_unpadded(node: ir.Node) -> bool:
+    if not is_op(node, "Conv") or node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return False
+    return node.attributes.get_string("auto_pad", "NOTSET") == "VALID" or not any(node.attributes.get_ints("pads", ()))
+
+
+def _bias(linear: Linear, affine: Affine) -> np.ndarray | None:
+    if not affine.shifts():
+        return np.zeros(())
+    old = np.zeros(()) if linear.bias is None else linear.bias.astype(np.float64)
+    with np.errstate(all="ignore"):
+        bias = linear.node.attributes.get_float("beta", 1.0) * old.reshape(-1) + linear.response(affine.shift)
+        rounded = bias.astype(linear.weight.dtype)
+    return rounded if np.isfinite(rounded).all() else None
+
+
+def _apply(
+    linear: Linear,
+    before: ir.Node,
+    source: ir.Value,
+    weight: np.ndarray | None,
+    bias: np.ndarray | None,
+    context: Context,
+) -> None:
+    node, read = linear.node, before.inputs
+    if weight is not None:
+        put_constant(node, 1, weight, context.names, "weight")
+    if bias is not None:
+        put_constant(node, 2, bias, context.names, f"{node.outputs[0].name}_bias")
+        node.attributes.pop("beta", None)
+    node.replace_input_with(0, source)
+    remove(before)
+    drop_unused(dict.fromkeys(read))

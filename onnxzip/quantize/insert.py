@@ -1,0 +1,224 @@
+"""A plan put into a model: mechanical, deterministic, nothing is decided here.
+
+What each role of a planned node means:
+ 1. conv, gemm   reads its weights through DequantizeLinear(int8), its bias through DequantizeLinear(int32).
+ 2. matmul       reads its weights through DequantizeLinear(int8).
+ 3. row_bias     (an Add) its constant row gets the shape [1, 1, N].
+ 4. int32_bias   (an Add behind a MatMul) its constant row is read through DequantizeLinear(int32).
+ 5. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
+ 6. join, pass   read their activations through the DQ of their sites.
+Each site gets one QuantizeLinear and one DequantizeLinear; "all" readers, a graph output included, or the planned ones read the latter.
+
+Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once; the zero points of
+weights and biases, all 0, are omitted unless the plan asks for them (DequantizeLinear defaults to 0); new names are short.
+Zero points of activations are written even when they are 0, and scalars are scalars, not vectors of one: without the one
+onnxruntime 1.32 does not fuse MaxPool and Gemm, without the other not Add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxzip.errors import UsageError
+from onnxzip.model.constants import array
+from onnxzip.model.edit import Names, add_constant, new_node, replace
+from onnxzip.model.opset import raise_opset
+from onnxzip.model.walk import is_op
+from onnxzip.quantize.qparams import bias_scales, quantize_bias
+from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
+from onnxzip.quantize.targets import target_row
+from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, site_of
+
+PER_AXIS_OPSET = 13
+"""First opset whose DequantizeLinear has an axis."""
+
+
+def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
+    """A quantized copy of `model`. Its opset is raised to 13 where it is lower; a plan without nodes gives a plain copy.
+
+    Raises:
+        UsageError: the plan does not fit the model; the node or tensor is named.
+        ModelError: the opset cannot be raised.
+    """
+    result = model.clone()
+    if not plan.nodes:
+        return result
+    result = raise_opset(result, PER_AXIS_OPSET)
+    _Inserter(result, plan).run()
+    return result
+
+
+class _Inserter:
+    """The state of one insertion: the graph, what the plan's names stand for in it, and what is stored already."""
+
+    def __init__(self, model: ir.Model, plan: QuantPlan) -> None:
+        self.graph, self.plan, self.names = model.graph, plan, Names(model)
+        self.nodes = _find_nodes(model, plan)
+        self.values = _find_sites(model, plan)
+        self.sites = {s.tensor: s for s in plan.sites}
+        self.weights = integer_weights(plan, self.nodes, target_row(plan.target))
+        self.stored: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self.dequantized: dict[str, ir.Value] = {}
+
+    def run(self) -> None:
+        """Biases look at float weights and at sites by name, so they come before both are redirected."""
+        position = {node: i for i, node in enumerate(self.graph)}
+        planned = sorted(self.plan.nodes, key=lambda p: position[self.nodes[p.output]])
+        for entry in planned:
+            self._bias(entry, self.nodes[entry.output])
+        for entry in planned:
+            if entry.role == "table":
+                self._table(entry, self.nodes[entry.output])
+            elif entry.weight:
+                self._weight(entry, self.nodes[entry.output])
+        readers = {self.nodes[p.output] for p in planned if p.role in ("conv", "gemm", "matmul", "join", "pass")}
+        for site in self.plan.sites:
+            self._site(site, self.values[site.tensor], readers)
+        self._sweep()
+
+    # Constants
+
+    def _store(self, hint: str, content: NDArray[np.generic]) -> ir.Value:
+        """An initializer with this content, made once."""
+        content = np.asarray(content, order="C")  # ascontiguousarray would make a vector of a scalar, and the fusions want scalars
+        key = (content.dtype.str, content.shape, content.tobytes())
+        if key not in self.stored:
+            self.stored[key] = add_constant(self.graph, content, self.names.fresh(hint))
+        return self.stored[key]
+
+    def _dequantize(self, before: ir.Node, codes: ir.Value, scales: NDArray[np.float32], axis: int, zero: ir.Value | None) -> ir.Value:
+        """DequantizeLinear of a constant, per axis, placed before a node."""
+        inputs = [codes, self._store("scale", scales)] + ([zero] if zero is not None else [])
+        attributes = {} if axis == 1 else {"axis": axis}  # 1 is the default
+        node = new_node("DequantizeLinear", inputs, self.names.fresh("dq"), **attributes)
+        self.graph.insert_before(before, node)
+        return node.outputs[0]
+
+    # Weights and biases
+
+    def _weight(self, entry: PlannedNode, node: ir.Node) -> None:
+        if entry.weight not in self.dequantized:
+            weight = self.weights[entry.weight][1]
+            zero = self._store("zero", np.zeros(len(weight.scales), np.int8)) if weight.entry.zero_points else None
+            self.dequantized[entry.weight] = self._dequantize(
+                node, self._codes(entry.weight), weight.scales, weight.entry.axis, zero
+            )
+        node.replace_input_with(1, self.dequantized[entry.weight])
+
+    def _codes(self, name: str) -> ir.Value:
+        return self._store("weight", self.weights[name][1].codes)
+
+    def _bias(self, entry: PlannedNode, node: ir.Node) -> None:
+        if entry.role == "row_bias":
+            index, row = _row(entry, node)
+            node.replace_input_with(index, self._store("bias", row.reshape(1, 1, -1)))
+            return
+        bias, site = bias_of(node, entry, self.plan, self.nodes), site_of(node, self.sites)
+        if bias is None or site is None or entry.role == "table":
+            return
+        scales = bias_scales(site.scale, self.weights[entry.weight][1].scales)
+        codes = self._store("bias", quantize_bias(bias.reshape(-1), scales))
+        reader, index = node, 2
+        if entry.op == "MatMul":
+            reader = next(u.node for u in node.outputs[0].uses())
+            index, _ = _row(entry, reader)
+        reader.replace_input_with(index, self._dequantize(reader, codes, scales, 0, None))
+
+    def _table(self, entry: PlannedNode, node: ir.Node) -> None:
+        weight: IntegerWeight = self.weights[entry.weight][1]
+        rows, fresh = node.inputs[1], self.names.fresh
+        rank = weight.codes.ndim
+        scales = self._store("scale", weight.scales.reshape(-1, *[1] * (rank - 1)))
+        codes = new_node("Gather", [self._codes(entry.weight), rows], fresh("row"))
+        cast = new_node("Cast", [codes.outputs[0]], fresh("row"), to=int(ir.DataType.FLOAT))
+        scale = new_node("Gather", [scales, rows], fresh("row"))
+        product = new_node("Mul", [cast.outputs[0], scale.outputs[0]], fresh("row"))
+        self.graph.insert_before(node, [codes, cast, scale, product])
+        replace(node.outputs[0], product.outputs[0])
+        self.graph.remove(node, safe=True)
+
+    # Activations
+
+    def _site(self, site: Site, value: ir.Value, readers: set[ir.Node]) -> None:
+        everyone = site.readers == "all"
+        uses = [u for u in value.uses() if everyone or u.node in readers]
+        if not uses and not (everyone and value.is_graph_output()):
+            return  # a plan edited by hand: nobody reads it
+        inputs = [
+            self._store("scale", np.asarray(site.scale, np.float32)),
+            self._store("zero", np.asarray(site.zero_point, np.uint8)),
+        ]
+        quantize = new_node("QuantizeLinear", [value, *inputs], self.names.fresh("q"))
+        dequantize = new_node("DequantizeLinear", [quantize.outputs[0], *inputs], self.names.fresh("dq"))
+        self._place(value, [quantize, dequantize])
+        for use in uses:
+            use.node.replace_input_with(use.idx, dequantize.outputs[0])
+        if everyone and value.is_graph_output():
+            replace_output(self.graph, value, dequantize.outputs[0])
+
+    def _place(self, value: ir.Value, nodes: list[ir.Node]) -> None:
+        producer = value.producer()
+        if producer is not None:
+            self.graph.insert_after(producer, nodes)
+        else:
+            self.graph.insert_before(next(iter(self.graph)), nodes)
+
+    def _sweep(self) -> None:
+        """Drop the float constants that nobody reads any more."""
+        for node in reversed(self.graph):
+            if is_op(node, "Constant") and not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
+                self.graph.remove(node, safe=True)
+        for name, value in tuple(self.graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+                del self.graph.initializers[name]
+
+
+def replace_output(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Let `new` be the graph output that `old` was, under its name. `old` keeps its readers, under a new name."""
+    name, spare = old.name, new.name
+    for index, output in enumerate(graph.outputs):
+        if output is old:
+            graph.outputs[index] = new
+    old.name, new.name = spare, name
+    new.type, new.shape = old.type, old.shape
+
+
+def _row(entry: PlannedNode, add: ir.Node) -> tuple[int, NDArray[np.generic]]:
+    """Which input of an Add is constant, and its content."""
+    for index, value in enumerate(add.inputs):
+        content = array(value)
+        if content is not None:
+            return index, content
+    raise UsageError(f"the plan does not fit the model: {entry.op} {entry.node!r} has no constant row behind it")
+
+
+def _find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:
+    """The planned nodes by output."""
+    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
+    found: dict[str, ir.Node] = {}
+    for entry in plan.nodes:
+        node = by_output.get(entry.output)
+        if node is None or node.op_type != entry.op:
+            what = "there is none" if node is None else f"there it is {node.op_type}"
+            raise UsageError(
+                f"the plan does not fit the model: {entry.op} {entry.node!r} with output {entry.output!r} is planned, {what}. Make a new plan for this model."
+            )
+        found[entry.output] = node
+    return found
+
+
+def _find_sites(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Value]:
+    """The quantized values by name."""
+    graph = model.graph
+    known: Iterable[ir.Value] = (*graph.inputs, *(o for n in graph for o in n.outputs))
+    values: Mapping[str, ir.Value] = {v.name: v for v in known if v.name}
+    for site in plan.sites:
+        if site.tensor not in values:
+            raise UsageError(
+                f"the plan does not fit the model: tensor {site.tensor!r} is planned, there is none. Make a new plan for this model."
+            )
+    return {s.tensor: values[s.tensor] for s in plan.sites}

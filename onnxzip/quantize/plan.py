@@ -1,0 +1,221 @@
+"""From a model and its statistics to a plan. Pure: the model is not changed, nothing is run.
+
+    tensors = observe(model, "cpu")                      what must be calibrated
+    plan = make_plan(model, statistics, "cpu", method="mse")
+    model = insert(model, plan)                           (`onnxzip.quantize.insert`)
+
+A node whose ranges make no sense (NaN, Inf, never reached) stays float with that reason, and placement is done again
+without it, so that what depends on it is right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from onnxzip.errors import UsageError
+from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, label
+from onnxzip.quantize.kernels import WEIGHTED, Kernel
+from onnxzip.quantize.placement import Group, Placement, place
+from onnxzip.quantize.qparams import QParams, activation_qparams
+from onnxzip.quantize.ranges import TensorStatistics, check_method, clip_range
+from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
+from onnxzip.quantize.selectors import name_of, select
+from onnxzip.quantize.targets import TargetRow, target_row
+
+QUANTIZED_OPS = frozenset(
+    {
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "ConvInteger",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "MatMulNBits",
+        "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat",
+        "QGemm",
+        "DynamicQuantizeLSTM",
+    }
+)
+
+
+def observe(model: ir.Model, target: str, keep_float: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Names of the tensors whose statistics `make_plan` will ask for, in graph order; none when there is nothing to quantize.
+
+    Raises:
+        UsageError: the target is unknown, or a pattern matches nothing.
+    """
+    row, keep = target_row(target), select(model, keep_float)
+    if already_quantized(model):
+        return ()
+    sources = {s: None for g in place(model, row, keep).groups for s in g.sources}
+    return tuple(s.name for s in sources if s.name)
+
+
+def make_plan(
+    model: ir.Model,
+    statistics: Mapping[str, TensorStatistics],
+    target: str = "cpu",
+    *,
+    method: str = "mse",
+    keep_float: tuple[str, ...] = (),
+) -> QuantPlan:
+    """Decide what is quantized and how.
+
+    Args:
+        model: a float model, best after exact rewriting (BatchNormalization folded).
+        statistics: of at least the tensors that `observe` names.
+        target: name of the target row.
+        method: how ranges are chosen (`onnxzip.quantize.ranges`).
+        keep_float: patterns of nodes that stay float (`onnxzip.quantize.selectors`).
+
+    Returns:
+        The plan. It has no nodes, and says why, when there is nothing to quantize.
+
+    Raises:
+        UsageError: target, method or a pattern is wrong, or statistics of a tensor are missing.
+    """
+    row, keep = target_row(target), select(model, keep_float)
+    check_method(method)
+    if reason := already_quantized(model):
+        return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
+    while True:
+        placement = place(model, row, keep)
+        qparams, bad = _qparams(placement.groups, statistics, method)
+        if not bad:
+            break
+        keep |= {node: reason for node, reason in _touching(placement, bad).items() if node not in keep}
+    return _plan(model, row, method, placement, qparams)
+
+
+def quantizable(model: ir.Model, target: str = "cpu") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Labels of the nodes that would compute in integers, and of those that would not, each with the reason. Needs no data."""
+    if reason := already_quantized(model):
+        return (), (reason,)
+    placement = place(model, target_row(target), {})
+    left = tuple(f"{label(node)}: {reason}" for node, reason in placement.left.items())
+    return tuple(label(k.node) for k in placement.kernels), (*left, *_inside_bodies(model))
+
+
+def already_quantized(model: ir.Model) -> str | None:
+    """Why a model counts as quantized, or None."""
+    found = Counter(n.op_type for n in all_nodes(model) if n.op_type in QUANTIZED_OPS)
+    if not found:
+        return None
+    return f"the model is quantized already ({', '.join(f'{count} {op}' for op, count in sorted(found.items()))})"
+
+
+def _qparams(
+    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str
+) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
+    """Scale and zero point of every quantized value, or why it has none."""
+    found: dict[ir.Value, QParams] = {}
+    bad: dict[ir.Value, str] = {}
+    for group in groups:
+        names = [s.name or "" for s in group.sources]
+        if missing := next((n for n in names if n not in statistics), None):
+            raise UsageError(
+                f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
+            )
+        try:
+            low, high = clip_range([statistics[n] for n in names], method)
+        except ValueError as error:
+            bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
+            continue
+        found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds)))
+    return found, bad
+
+
+def _touching(placement: Placement, bad: Mapping[ir.Value, str]) -> dict[ir.Node, str]:
+    """Nodes that would read or make a value that has no range."""
+    found: dict[ir.Node, str] = {}
+    for kernel in placement.kernels:
+        values = (kernel.end, *(() if kernel.role == "table" else (kernel.data,)))
+        found |= {kernel.node: bad[v] for v in values if v is not None and v in bad}
+    for maker in placement.makers:
+        found |= {maker.node: bad[v] for v in (*maker.inputs, *maker.outputs) if v in bad}
+    return found
+
+
+def _plan(
+    model: ir.Model, row: TargetRow, method: str, placement: Placement, qparams: Mapping[ir.Value, QParams]
+) -> QuantPlan:
+    sites = tuple(
+        Site(
+            tensor=value.name or "",
+            dtype=row.activation,
+            scale=q.scale,
+            zero_point=q.zero_point,
+            readers="all" if value in placement.made else "quantized",
+        )
+        for value, q in qparams.items()
+    )
+    order = {node: i for i, node in enumerate(model.graph)}
+    planned = [entry for kernel in placement.kernels for entry in _kernel_nodes(kernel)]
+    planned += [(m.node, m.role, "") for m in placement.makers]
+    nodes = tuple(
+        PlannedNode(node=name_of(n), op=n.op_type, output=_output(n), role=role, weight=weight)
+        for n, role, weight in sorted(planned, key=lambda entry: order[entry[0]])
+    )
+    left = tuple(
+        LeftNode(node=name_of(n), op=n.op_type, output=_output(n), reason=reason)
+        for n, reason in sorted(placement.left.items(), key=lambda item: order[item[0]])
+    )
+    notes = _inside_bodies(model)
+    if not nodes:
+        notes = (f"nothing to quantize: {_why_nothing(left, notes)}", *notes)
+    return QuantPlan(
+        target=row.name,
+        method=method,
+        sites=sites,
+        weights=_weights(placement.kernels, row),
+        nodes=nodes,
+        left=left,
+        notes=notes,
+    )
+
+
+def _kernel_nodes(kernel: Kernel) -> list[tuple[ir.Node, str, str]]:
+    """The node with the weights, and the Add that holds its bias."""
+    entries = [(kernel.node, kernel.role, kernel.weight.name or "")]
+    if kernel.bias_add is not None:
+        entries.append((kernel.bias_add, "row_bias" if kernel.role == "matmul" else "int32_bias", ""))
+    return entries
+
+
+def _weights(kernels: tuple[Kernel, ...], row: TargetRow) -> tuple[Weight, ...]:
+    asked = {k.weight.name for k in kernels if k.role in row.stored_zero_point}
+    found = {
+        k.weight.name or "": Weight(
+            initializer=k.weight.name or "", dtype=row.weight, axis=k.axis, zero_points=k.weight.name in asked
+        )
+        for k in kernels
+    }
+    return tuple(found.values())
+
+
+def _inside_bodies(model: ir.Model) -> tuple[str, ...]:
+    """A note on nodes that this room does not reach."""
+    outside = set(model.graph)
+    found = Counter(
+        n.op_type for n in all_nodes(model) if n not in outside and n.op_type in WEIGHTED and n.domain in ONNX_DOMAINS
+    )
+    if not found:
+        return ()
+    words = ", ".join(f"{count} {op}" for op, count in sorted(found.items()))
+    return (f"nodes inside If, Loop and Scan bodies and functions stay float: {words}",)
+
+
+def _why_nothing(left: tuple[LeftNode, ...], notes: tuple[str, ...]) -> str:
+    if left:
+        reason, count = Counter(n.reason for n in left).most_common(1)[0]
+        return f"{count} of {len(left)} nodes with weights stay float because {reason}"
+    return "its work is in bodies" if notes else "the model has no Conv, Gemm, MatMul or large table with constant weights"
+
+
+def _output(node: ir.Node) -> str:
+    return next((o.name for o in node.outputs if o.name), "")

@@ -1,0 +1,189 @@
+"""The plan as data: what is quantized and how, which nodes stay float and why. JSON that can be read, edited and replayed.
+
+Sites carry the numbers (scale, zero point). The integers and scales of weights follow from the float weights and the plan by
+a fixed rule (`onnxzip.quantize.weights`), so they are not written. Nodes are named by their first output, which is unique;
+`node` is there for the reader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxzip.errors import UsageError
+
+VERSION = 1
+ROLES = ("conv", "gemm", "matmul", "table", "row_bias", "int32_bias", "join", "pass")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A quantized activation.
+
+    Attributes:
+        tensor: its name.
+        dtype: uint8.
+        scale: a float32 number.
+        zero_point: 0 to 255.
+        readers: "all" read the dequantized value, or the "quantized" nodes only.
+    """
+
+    tensor: str
+    dtype: str
+    scale: float
+    zero_point: int
+    readers: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """A constant stored as integers, with a scale for each index along `axis`. `zero_points` are stored only where a fusion asks."""
+
+    initializer: str
+    dtype: str
+    axis: int
+    zero_points: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedNode:
+    """A node that takes part, and its role (see `onnxzip.quantize.insert`). `weight` names its entry in the weights, or is empty."""
+
+    node: str
+    op: str
+    output: str
+    role: str
+    weight: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftNode:
+    """A node that stays float, and why."""
+
+    node: str
+    op: str
+    output: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantPlan:
+    """Everything that `onnxzip.quantize.insert` needs beside the model.
+
+    Attributes:
+        target: name of the target row.
+        method: how ranges were chosen.
+        sites, weights, nodes: see their classes; empty when there is nothing to quantize.
+        left: nodes that stay float.
+        notes: what the reader should know, one sentence each.
+    """
+
+    target: str
+    method: str
+    sites: tuple[Site, ...] = ()
+    weights: tuple[Weight, ...] = ()
+    nodes: tuple[PlannedNode, ...] = ()
+    left: tuple[LeftNode, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Readable, deterministic JSON: one entry a line."""
+        head = {"onnxzip_plan": VERSION, "target": self.target, "method": self.method}
+        lines = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in head.items()]
+        for name, kind in _LISTS.items():
+            entries = [_entry(e) if kind else e for e in getattr(self, name)]
+            body = ",\n".join(f"    {json.dumps(e, ensure_ascii=False)}" for e in entries)
+            lines.append(f'  "{name}": [\n{body}\n  ]' if body else f'  "{name}": []')
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> QuantPlan:
+        """Read what `to_json` wrote, perhaps edited by hand.
+
+        Raises:
+            UsageError: it is not JSON, not a plan, of another version, or an entry is wrong; the entry is named.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise UsageError(f"the plan is not JSON: {error}") from error
+        if not isinstance(data, dict) or "onnxzip_plan" not in data:
+            raise UsageError('the file is not a quantization plan: there is no "onnxzip_plan" in it')
+        version = data.pop("onnxzip_plan")
+        if version != VERSION:
+            raise UsageError(f"the plan has version {version}, this onnxzip reads version {VERSION}: make it anew")
+        if unknown := sorted(set(data) - {"target", "method", *_LISTS}):
+            raise UsageError(f"the plan holds {unknown[0]!r}, which is not known")
+        lists = {name: _read_list(name, kind, data.get(name, [])) for name, kind in _LISTS.items()}
+        plan = cls(target=str(data.get("target", "")), method=str(data.get("method", "")), **lists)
+        _check(plan)
+        return plan
+
+
+_LISTS: dict[str, type[Any] | None] = {
+    "sites": Site,
+    "weights": Weight,
+    "nodes": PlannedNode,
+    "left": LeftNode,
+    "notes": None,
+}
+
+
+def _entry(item: Any) -> dict[str, Any]:
+    """Fields of an entry; float32 numbers in their shortest form, empty texts left out."""
+    fields = {k: v for k, v in dataclasses.asdict(item).items() if v != ""}
+    return {k: float(str(np.float32(v))) if isinstance(v, float) else v for k, v in fields.items()}
+
+
+def _read_list(name: str, kind: type[Any] | None, entries: Any) -> tuple[Any, ...]:
+    if not isinstance(entries, list):
+        raise UsageError(f"{name!r} of the plan must be a list")
+    if kind is None:
+        return tuple(map(str, entries))
+    return tuple(_read_entry(f"entry {i} of {name!r}", kind, e) for i, e in enumerate(entries))
+
+
+def _read_entry(where: str, kind: type[Any], entry: Any) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    if not isinstance(entry, dict):
+        raise UsageError(f"{where} of the plan must be an object")
+    if unknown := sorted(set(entry) - set(fields)):
+        raise UsageError(f"{where} of the plan holds {unknown[0]!r}, which is not known")
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in entry:
+            if field.type != "str":
+                raise UsageError(f"{where} of the plan lacks {name!r}")
+            values[name] = ""  # texts that are empty are not written
+            continue
+        values[name] = _typed(f"{name!r} in {where}", str(field.type), entry[name])
+    return kind(**values)
+
+
+def _typed(where: str, kind: str, value: Any) -> Any:
+    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(np.float32(value))
+    if type(value).__name__ != kind:
+        raise UsageError(f"{where} of the plan must be of type {kind}, not {value!r}")
+    return value
+
+
+def _check(plan: QuantPlan) -> None:
+    """Values that insertion relies on."""
+    for site in plan.sites:
+        if not (site.dtype == "uint8" and 0 <= site.zero_point <= 255 and site.readers in ("all", "quantized")):
+            raise UsageError(
+                f"site {site.tensor!r} of the plan must be uint8 with a zero point of 0 to 255 and readers 'all' or 'quantized'"
+            )
+        if not np.finfo(np.float32).tiny <= site.scale < np.inf:
+            raise UsageError(f"site {site.tensor!r} of the plan has the scale {site.scale}, which is not a normal positive number")
+    for weight in plan.weights:
+        if weight.dtype != "int8":
+            raise UsageError(f"weight {weight.initializer!r} of the plan must be int8, not {weight.dtype!r}")
+    for node in plan.nodes:
+        if node.role not in ROLES:
+            raise UsageError(f"node {node.output!r} of the plan has the role {node.role!r}: one of {', '.join(ROLES)}")
