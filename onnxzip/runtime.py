@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
+from google.protobuf.message import EncodeError
 
 from onnxzip.errors import ModelError
-from onnxzip.model.save import PROTOBUF_LIMIT, model_bytes, save, to_proto
+from onnxzip.model.save import to_shallow_proto
+from onnxzip.model.walk import graphs_of
 
 Batch = Mapping[str, Any]
 """One feed: input name to numpy array (sequences and maps as lists and dicts)."""
 
 VERSION: str = ort.__version__
+
+SHARED_BYTES = 1024
+"""Smaller initializers are serialized: some kernels want shapes and axes as constants."""
+
+_SHAREABLE = frozenset(ir.DataType[n] for n in ("FLOAT", "FLOAT16", "DOUBLE", "INT8", "UINT8", "INT32", "INT64"))
 
 _LEVELS = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -43,7 +47,7 @@ class Session:
     """A model loaded in onnxruntime's CPU provider.
 
     Args:
-        model: the model. Weights are serialized into the session; nothing of the model is kept.
+        model: the model. Large weights are shared with the session, not copied; nothing else of the model is kept.
         level: graph optimizations of onnxruntime: "none" (reference numbers), "basic" or "all" (as deployed).
         threads: intra-op threads; 0 lets onnxruntime choose.
         optimized_to: write the graph that onnxruntime made of it to this path.
@@ -66,9 +70,13 @@ class Session:
         options.log_severity_level = 4
         if optimized_to is not None:
             options.optimized_model_filepath = str(optimized_to)
+        shared = {} if optimized_to is not None else _shared_weights(model)
+        self._weights = {
+            n: ort.OrtValue.ortvalue_from_numpy(a) for n, a in shared.items()
+        }  # alive as long as the session
+        options.add_external_initializers(list(self._weights), list(self._weights.values()))
         try:
-            with _as_source(model) as source:
-                self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(_serialize(model, shared), options, providers=["CPUExecutionProvider"])
         except ModelError:
             raise
         except Exception as error:  # onnxruntime raises a dozen unrelated types
@@ -89,16 +97,42 @@ class Session:
             raise ModelError(f"onnxruntime {VERSION} fails to run the model: {_reason(error)}") from error
 
 
-@contextlib.contextmanager
-def _as_source(model: ir.Model) -> Iterator[bytes | str]:
-    """The serialized model, or the path of a temporary copy with external data when it exceeds protobuf's limit."""
-    if model_bytes(model) <= PROTOBUF_LIMIT:
-        yield to_proto(model).SerializeToString()
-        return
-    with tempfile.TemporaryDirectory(prefix="onnxzip-") as folder:
-        path = Path(folder) / "model.onnx"
-        save(model, path, external=True)
-        yield str(path)
+def _shared_weights(model: ir.Model) -> dict[str, np.ndarray[Any, Any]]:
+    """The large weights of the main graph, by name: the session reads them where they are instead of getting a copy."""
+    return {
+        name: np.ascontiguousarray(tensor.numpy())
+        for name, value in model.graph.initializers.items()
+        if (tensor := value.const_value) is not None
+        and tensor.nbytes > SHARED_BYTES
+        and tensor.dtype in _SHAREABLE
+        and not value.is_graph_input()
+    }
+
+
+def _serialize(model: ir.Model, shared: Collection[str]) -> bytes:
+    """The model; its shared weights are declared as external data, which the session never looks for.
+
+    Raises:
+        ModelError: the rest is larger than protobuf's 2 GiB.
+    """
+    copy = model.clone()
+    for graph in graphs_of(copy):
+        for name, value in graph.initializers.items():
+            tensor = value.const_value
+            if tensor is None:
+                continue
+            if graph is copy.graph and name in shared:
+                shape = ir.Shape(tensor.shape.numpy())
+                value.const_value = ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name)
+            elif isinstance(tensor, ir.ExternalTensor):
+                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
+    try:
+        content: bytes = to_shallow_proto(copy).SerializeToString()
+    except (EncodeError, ValueError) as error:
+        raise ModelError(
+            "the model holds more than 2 GiB outside of the weights of its main graph: it cannot be run"
+        ) from error
+    return content
 
 
 def _spec(value: Any) -> TensorSpec:

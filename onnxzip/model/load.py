@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from onnxzip.errors import ModelError
 from onnxzip.model.defaults import free_weights
 from onnxzip.model.save import INTERFACE, Interface, model_bytes
-from onnxzip.model.tensors import check_tensors
+from onnxzip.model.tensors import check_tensors, detach_tensors
 from onnxzip.model.walk import all_nodes, graphs_of
 
 ModelLike = "str | os.PathLike[str] | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram"
@@ -124,7 +124,7 @@ def _copy(source: Any) -> ir.Model:
 def _to_ir(proto: onnx.ModelProto, name: str, base: Path | None) -> ir.Model:
     _refuse_what_would_be_lost(proto, name)
     check_tensors(proto.graph, name)
-    interface = Interface(tuple(proto.graph.input), tuple(proto.graph.output))
+    interface = Interface(_detached(proto.graph.input), _detached(proto.graph.output))
     try:
         model = ir.from_proto(_without_map_types(proto))
     except Exception as error:  # onnx_ir raises many types here; each means that the file is not a valid graph
@@ -136,6 +136,7 @@ def _to_ir(proto: onnx.ModelProto, name: str, base: Path | None) -> ir.Model:
     for node in all_nodes(model):
         if node.name not in given:  # onnx_ir invents names; nameless nodes stay nameless, so that files do not grow
             node.name = ""
+    detach_tensors(model)
     _sort(model, name)
     if base is not None:
         for graph in graphs_of(model):
@@ -196,6 +197,11 @@ def _node_names(proto: onnx.ModelProto) -> Iterator[str]:
         for attribute in node.attribute:
             for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
                 pending.extend(graph.node)
+
+
+def _detached(values: Iterable[onnx.ValueInfoProto]) -> tuple[onnx.ValueInfoProto, ...]:
+    """Copies that do not keep the whole file in memory, as any part of a parsed protobuf does."""
+    return tuple(onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in values)
 
 
 def _sort(model: ir.Model, name: str) -> None:

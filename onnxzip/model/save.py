@@ -52,12 +52,12 @@ def model_bytes(model: ir.Model) -> int:
             if isinstance(tensor, ir.ExternalTensor) or (tensor is not None and tensor.nbytes > EXTERNAL_THRESHOLD):
                 held += _tensor_bytes(tensor)
                 del graph.initializers[name]
-    return int(_shallow_proto(copy).ByteSize()) + held
+    return int(to_shallow_proto(copy).ByteSize()) + held
 
 
 def _tensor_bytes(tensor: ir.TensorProtocol) -> int:
     """Bytes of a tensor inside a protobuf: its content, its header, and the two lengths before them."""
-    if isinstance(tensor, ir.TensorProtoTensor):
+    if isinstance(tensor, ir.TensorProtoTensor) and not tensor.raw.HasField("raw_data"):
         size = int(tensor.raw.ByteSize())
     else:
         header = onnx.TensorProto(name=tensor.name or "", data_type=tensor.dtype, dims=tensor.shape.numpy())
@@ -79,7 +79,7 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
         raise ModelError(
             f"the model is {size / 2**30:.1f} GiB, above protobuf's 2 GiB: save it to a file instead, its weights go to external data"
         )
-    return _shallow_proto(ir.external_data.load_to_model(model.clone()))
+    return to_shallow_proto(ir.external_data.load_to_model(model.clone()))
 
 
 def save(model: ir.Model, path: str | os.PathLike[str], *, external: bool = False) -> tuple[Path, ...]:
@@ -122,7 +122,7 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
             os.fsync(file.fileno())
         final = target.with_name(f"{target.name}.{digest}.data")
-        proto = _shallow_proto(copy)
+        proto = to_shallow_proto(copy)
         for tensor in _external_protos(proto.graph):
             next(e for e in tensor.external_data if e.key == "location").value = final.name
         data.replace(final)
@@ -139,8 +139,8 @@ def _forget_old_data(target: Path, current: Path) -> None:
             old.unlink(missing_ok=True)
 
 
-def _shallow_proto(model: ir.Model) -> onnx.ModelProto:
-    """Serialize; external tensors stay references. Inputs and outputs are written exactly as they were read."""
+def to_shallow_proto(model: ir.Model) -> onnx.ModelProto:
+    """The model as protobuf; external tensors stay references. Inputs and outputs are written exactly as they were read."""
     proto = ir.to_proto(model)
     interface = model.graph.meta.get(INTERFACE)
     if isinstance(interface, Interface):

@@ -31,7 +31,9 @@ class Shapes:
     def __init__(self, model: ir.Model) -> None:
         self._types: dict[str, onnx.TypeProto] = {}
         for name, kind in _infer(model):
-            if self._types.setdefault(name, kind) != kind:  # bodies beside each other may share names: then nothing is known
+            if (
+                self._types.setdefault(name, kind) != kind
+            ):  # bodies beside each other may share names: then nothing is known
                 self._types[name] = onnx.TypeProto()
 
     def of(self, value: ir.Value | None) -> tuple[Dim, ...] | None:

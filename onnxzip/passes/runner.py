@@ -1,4 +1,4 @@
-"""Running passes: to a fixed point, verified after every change, and taken back when something is wrong.
+"""Running passes: to a fixed point, verified, and taken back when something is wrong.
 
 A pass that changed something is kept when
 1. it did not throw,
@@ -7,12 +7,18 @@ A pass that changed something is kept when
 4. the caller's numerical check, if there is one, has nothing against it.
 Else the model goes back to what it was before the pass, and the pass is not run again.
 
+Copies and byte counts cost more than most passes. So a round of the table is first run as a whole, and judged as a
+whole; only when something is wrong with it, it is run again from where it began, each pass judged by itself, and the
+guilty one is taken back. Passes are deterministic: the second run meets what the first one met. With `strict` or
+`verify`, every pass is judged by itself from the start.
+
 Growing is judged pass by pass, except for passes in `JUDGED_AT_THE_END`: inlining repeats a function at each call, and
 what follows usually wins that back. When it did not, everything is run again without them.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +31,7 @@ from onnxzip.model.save import model_bytes
 from onnxzip.model.signature import signature
 from onnxzip.model.walk import all_nodes
 from onnxzip.passes import JUDGED_AT_THE_END, PASSES
-from onnxzip.passes.context import Context, Outcome, Pass
+from onnxzip.passes.context import Context, Pass
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import PassRecord
 
@@ -48,7 +54,7 @@ def run(
 
     Args:
         model: never touched; weights are shared with the result.
-        passes: the table, in run order.
+        passes: the table, in run order; each pass once.
         verify: compares a candidate with the original; returns a reason against it, or None.
         strict: raise instead of taking a pass back.
         observer: told each pass that ran.
@@ -62,18 +68,18 @@ def run(
     """
     limit = model_bytes(model)
     with observer.step("rewrite") as advance:
-        rounds_run = _Run(model, passes, verify=verify, strict=strict, advance=advance, bytes=limit)
-        rounds_run.to_fixed_point(rounds)
-        grown = rounds_run.bytes - limit
-        late = [p for p in passes if p.__name__ in JUDGED_AT_THE_END and rounds_run.tallies[p.__name__].changes]
+        done = _Run(model, passes, verify=verify, strict=strict, advance=advance, bytes=limit)
+        done.to_fixed_point(rounds)
+        grown = done.bytes - limit
+        late = [p for p in passes if p.__name__ in JUDGED_AT_THE_END and done.tallies[p.__name__].changes]
         if grown > 0 and late:
             rest = [p for p in passes if p not in late]
-            rounds_run = _Run(model, rest, verify=verify, strict=strict, advance=advance, bytes=limit)
-            rounds_run.to_fixed_point(rounds)
+            done = _Run(model, rest, verify=verify, strict=strict, advance=advance, bytes=limit)
+            done.to_fixed_point(rounds)
             for left in late:
-                rounds_run.tallies[left.__name__] = _Tally(notes=(f"left: the file would be {grown} bytes larger",))
-    nodes = _count(rounds_run.model)
-    return rounds_run.model, tuple(rounds_run.tallies[p.__name__].record(p.__name__, nodes) for p in passes)
+                done.tallies[left.__name__] = _Tally(notes=(f"left: the file would be {grown} bytes larger",))
+    nodes = _count(done.model)
+    return done.model, tuple(done.tallies[p.__name__].record(p.__name__, nodes) for p in passes)
 
 
 @dataclass
@@ -97,6 +103,10 @@ class _Tally:
         )
 
 
+class _GuiltyError(Exception):
+    """A pass, or a round of passes, failed its verification; the message says how."""
+
+
 @dataclass
 class _Run:
     """The model on its way, and the last state of it that was sound."""
@@ -108,68 +118,100 @@ class _Run:
     advance: Callable[[], None]
     bytes: int
     tallies: dict[str, _Tally] = field(default_factory=dict)
+    quiet: int = 0
+    """How many passes in a row have left the model alone."""
 
     def __post_init__(self) -> None:
         self.tallies = {p.__name__: _Tally() for p in self.passes}
         self.expected = signature(self.original)
         self.flaws = frozenset(problems(self.original, self.expected))  # what was odd before is not a pass's fault
         self.good = self.original
-        self.model = self.original.clone()
-        self.context = Context(self.model)
+        self._restore()
 
     def to_fixed_point(self, rounds: int) -> None:
         """Run the table until every pass has seen the model as it is and left it alone."""
-        quiet = 0
+        each = self.strict or self.verify is not None
         for _ in range(rounds):
-            for current in self.passes:
-                tally = self.tallies[current.__name__]
-                changed = tally.taken_back is None and self._step(current, tally)
-                quiet = 0 if changed else quiet + 1
-                if quiet >= len(self.passes):
-                    return
+            start, self.quiet = copy.deepcopy(self.tallies), min(self.quiet, len(self.passes))
+            quiet = self.quiet
+            try:
+                self._round(each=each)
+            except _GuiltyError:
+                self.tallies, self.quiet = start, quiet
+                self._restore()
+                self._round(each=True)
+            if self.quiet >= len(self.passes):
+                return
 
-    def _step(self, current: Pass, tally: _Tally) -> bool:
-        """Run one pass; keep its work or take it back. Returns whether the model is another one now."""
+    def _round(self, *, each: bool) -> None:
+        """Run the table once; judge each pass by itself, or all of them at the end."""
+        late = False
+        before = sum(t.changes for t in self.tallies.values())
+        for current in self.passes:
+            if self.quiet >= len(self.passes):
+                break
+            tally = self.tallies[current.__name__]
+            changed = tally.taken_back is None and self._step(current, tally, each=each)
+            late = late or (changed and current.__name__ in JUDGED_AT_THE_END)
+            self.quiet = 0 if changed else self.quiet + 1
+        if not each and sum(t.changes for t in self.tallies.values()) > before:
+            self._judge(may_grow=late)
+            self._keep()
+
+    def _step(self, current: Pass, tally: _Tally, *, each: bool) -> bool:
+        """Run one pass. Returns whether the model is another one now."""
         start = time.perf_counter()
         try:
             outcome = current(self.model, self.context)
-            reason = self._reason_against(current.__name__) if outcome.changes else None
+            if outcome.changes and each:
+                self._judge(may_grow=current.__name__ in JUDGED_AT_THE_END)
         except Exception as error:
+            reason = str(error) if isinstance(error, _GuiltyError) else f"it threw {type(error).__name__}: {error}"
             if self.strict:
-                raise PassError(f"pass {current.__name__} threw {type(error).__name__}: {error}") from error
-            outcome, reason = Outcome(), f"it threw {type(error).__name__}: {error}"
-        tally.seconds += time.perf_counter() - start
-        self.advance()
-        if reason is not None:
-            if self.strict:
-                raise PassError(f"pass {current.__name__} was taken back: {reason}")
-            self._take_back(tally, reason)
+                raise PassError(f"pass {current.__name__} was taken back: {reason}") from error
+            if not each:
+                raise _GuiltyError(reason) from error
+            self._restore()
+            tally.seconds += time.perf_counter() - start
+            tally.taken_back, tally.changes, tally.notes, tally.nodes = reason, 0, (), None
             return False
+        finally:
+            self.advance()
+        tally.seconds += time.perf_counter() - start
         tally.notes = outcome.notes
+        if not outcome.changes:
+            return False
         tally.changes += outcome.changes
-        if outcome.changes:
-            self.good = self.model.clone()
-            self.context = Context(self.model)
-            tally.nodes = _count(self.model)
-        return outcome.changes > 0
+        tally.nodes = _count(self.model)
+        self.context = Context(self.model)
+        if each:
+            self._keep()
+        return True
 
-    def _reason_against(self, name: str) -> str | None:
+    def _judge(self, *, may_grow: bool) -> None:
+        """Verify the model as it is.
+
+        Raises:
+            _GuiltyError: something is wrong with it.
+        """
         _settle_ir_version(self.model)
         broken = [p for p in problems(self.model, self.expected) if p not in self.flaws]
         if broken:
-            return f"the graph is broken: {broken[0]}"
+            raise _GuiltyError(f"the graph is broken: {broken[0]}")
         size = model_bytes(self.model)
-        if size > self.bytes and name not in JUDGED_AT_THE_END:
-            return f"the file would grow from {self.bytes} to {size} bytes"
+        if size > self.bytes and not may_grow:
+            raise _GuiltyError(f"the file would grow from {self.bytes} to {size} bytes")
         reason = self.verify(self.model) if self.verify is not None else None
-        if reason is None:
-            self.bytes = size
-        return reason
+        if reason is not None:
+            raise _GuiltyError(reason)
+        self.bytes = size
 
-    def _take_back(self, tally: _Tally, reason: str) -> None:
+    def _keep(self) -> None:
+        self.good = self.model.clone()
+
+    def _restore(self) -> None:
         self.model = self.good.clone()
         self.context = Context(self.model)
-        tally.taken_back, tally.changes, tally.notes, tally.nodes = reason, 0, (), None
 
 
 def _settle_ir_version(model: ir.Model) -> None:

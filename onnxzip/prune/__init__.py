@@ -1,1 +1,6 @@
-"""To be written: prune."""
+"""Channels that do nothing are found and removed, exactly."""
+
+from onnxzip.prune.eliminate import eliminate
+from onnxzip.prune.record import Elimination, Width
+
+__all__ = ["Elimination", "Width", "eliminate"]

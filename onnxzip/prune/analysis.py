@@ -36,6 +36,7 @@ class Read:
         known: what is known about each position, NaN for nothing; length K.
         taps: the weights, shape (M, K / groups, taps).
         weight: the slot of the weights.
+        axis: the axis of the stored weights that the K / groups positions lie on.
         groups: each block of M / groups outputs reads its own block of K / groups inputs.
         uniform: every output element sees every tap, so that a constant input adds the same number everywhere.
         bias: the slot that takes a constant, or None when there is none to take it.
@@ -48,6 +49,7 @@ class Read:
     known: Numbers
     taps: np.ndarray
     weight: Slot
+    axis: int
     groups: int = 1
     uniform: bool = True
     bias: Slot | None = None

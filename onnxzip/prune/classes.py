@@ -57,7 +57,7 @@ def decide(state: Analysis, multiple: int) -> Decision:
     blocked = [~u & ~r.absorbed for r, u in zip(reads, unknown, strict=True)]
     live = _spread(reads, roots, unknown, np.arange(len(roots)) == 0)
     needed = _spread(reads, roots, blocked, live)
-    merges = _merges(reads, roots, blocked, needed, needed & ~live)
+    merges = _merges(reads, roots, blocked, needed & ~live)
     merged = np.isin(np.arange(len(roots)), list(merges))
     blocked = [b & ~merged[roots[r.ids]] for r, b in zip(reads, blocked, strict=True)]
     needed &= ~merged
@@ -87,7 +87,7 @@ def _spread(reads: list[Read], roots: Ids, positions: list[Flags], seed: Flags) 
     return found
 
 
-def _merges(reads: list[Read], roots: Ids, blocked: list[Flags], needed: Flags, stuck: Flags) -> dict[int, int]:
+def _merges(reads: list[Read], roots: Ids, blocked: list[Flags], stuck: Flags) -> dict[int, int]:
     """Case 3: for each class that can be merged, the first one that can stand in for it.
 
     Layers that have groups, share their weights or read a class at several positions take no part.
@@ -95,11 +95,11 @@ def _merges(reads: list[Read], roots: Ids, blocked: list[Flags], needed: Flags, 
     blocking: dict[int, set[int]] = {int(r): set() for r in np.flatnonzero(stuck)}
     plain: dict[int, set[int]] = {r: set() for r in blocking}
     for number, read in enumerate(reads):
-        classes, rows = roots[read.ids], needed[roots[read.outs]]
+        classes = roots[read.ids]
         single = read.groups == 1 and _sole(read)
         for k in np.flatnonzero(stuck[classes]).tolist():
             r = int(classes[k])
-            if blocked[number][k] and read.reach[rows, k].any():
+            if blocked[number][k] and read.reach[:, k].any():
                 blocking[r].add(number)
             if single and np.isfinite(read.known[k]) and read.known[k] != 0 and (classes == r).sum() == 1:
                 plain[r].add(number)

@@ -50,7 +50,16 @@ def conv(state: Analysis, node: ir.Node) -> str | None:
     state.cut(node, 1, 0, outs)
     state.cut(node, 2, 0, outs)
     read = Read(
-        node, ids, outs, known, weights.reshape(count, width, -1), (node, 1), groups, _uniform(node, weights), (node, 2)
+        node,
+        ids,
+        outs,
+        known,
+        weights.reshape(count, width, -1),
+        (node, 1),
+        1,
+        groups,
+        _uniform(node, weights),
+        (node, 2),
     )
     if not depthwise:
         state.reads.append(read)
@@ -77,7 +86,7 @@ def conv_transpose(state: Analysis, node: ir.Node) -> str | None:
     for index, axis, cut in ((1, 0, ids), (1, 1, outs), (2, 0, outs)):
         state.cut(node, index, axis, cut)
     taps = weights.swapaxes(0, 1).reshape(count, width, -1)
-    read = Read(node, ids, outs, known, taps, (node, 1), uniform=False)
+    read = Read(node, ids, outs, known, taps, (node, 1), 0, uniform=False)
     state.reads.append(read)
     state.mark(node.outputs[0], Labels.along(1, weights.ndim, outs, through(read, bias, weights.dtype)))
     return None
@@ -110,7 +119,7 @@ def gemm(state: Analysis, node: ir.Node) -> str | None:
     elif addend.ndim and addend.shape[-1] == count:
         state.cut(node, 2, addend.ndim - 1, outs)
     slot = (node, 2) if beta != 0 and (addend is None or _is_vector(addend, count)) else None
-    read = Read(node, ids, outs, known, matrix[:, :, None], (node, 1), bias=slot, alpha=alpha, beta=beta)
+    read = Read(node, ids, outs, known, matrix[:, :, None], (node, 1), 1 - rows, bias=slot, alpha=alpha, beta=beta)
     state.reads.append(read)
     knowledge = through(read, _numbers(addend, count), weights.dtype)
     state.mark(node.outputs[0], Labels.along(1, 2, outs, knowledge))
@@ -136,7 +145,7 @@ def matmul(state: Analysis, node: ir.Node) -> str | None:
     outs = state.made(node, count)
     state.cut(node, 1, 0, ids)
     state.cut(node, 1, 1, outs)
-    read = Read(node, ids, outs, known, weights.T[:, :, None], (node, 1), bias=_addend(state, node, count))
+    read = Read(node, ids, outs, known, weights.T[:, :, None], (node, 1), 0, bias=_addend(state, node, count))
     state.reads.append(read)
     knowledge = through(read, np.zeros(count), weights.dtype)
     state.mark(node.outputs[0], Labels.along(rank - 1, rank, outs, knowledge))

@@ -8,7 +8,6 @@ label stands H · W times, and the layer behind it is cut at all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +104,7 @@ def reshape(state: Analysis, node: ir.Node) -> str | None:
     if isinstance(moved, str):
         return moved
     target = _entries(state, node.inputs[1] if len(node.inputs) > 1 else None)
-    if target is None or len(target) != moved.rank or node.attributes.get_int("allowzero", 0):
+    if target is None or len(target) != moved.rank or node.attributes.get_int("allowzero", 0) != 0:
         return "has a target shape that is computed"
     copies = {a for a, entry in enumerate(target) if entry == 0}
     if labels.axis != moved.axis and copies & {labels.axis, moved.axis}:

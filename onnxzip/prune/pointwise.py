@@ -100,7 +100,7 @@ def _operand(state: Analysis, index: int, value: ir.Value, from_end: int, labels
 def _joined(state: Analysis, node: ir.Node, operands: list[_Operand], size: int) -> Ids:
     """Join what meets; the labels of the result."""
     carriers = [o.labels.vector for o in operands if o.labels is not None]
-    ids = np.maximum.reduce(carriers)  # where one is 0 the others are frozen
+    ids: Ids = np.maximum.reduce(carriers)  # where one is 0 the others are frozen
     for o in operands:
         if o.labels is not None:
             state.channels.join(ids, o.labels.vector, f"{label(node)} ties it to channels that stay")
@@ -110,7 +110,9 @@ def _joined(state: Analysis, node: ir.Node, operands: list[_Operand], size: int)
             state.cut(node, o.index, o.axis, ids)  # 1
         else:
             for other in operands:
-                state.freeze(other.value, f"{label(node)} ties it to {o.value.name!r}, which has no channels that can go")
+                state.freeze(
+                    other.value, f"{label(node)} ties it to {o.value.name!r}, which has no channels that can go"
+                )
     return ids
 
 

@@ -18,11 +18,13 @@ from onnxzip.prune.analysis import Analysis, Slot, source
 
 Rule = Callable[[Analysis, ir.Node], str | None]
 
+# fmt: off
 _UNARY = (
-    "Abs Cast Celu Clip Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Log Mish Neg Reciprocal Relu Selu Sigmoid Softplus "
-    "Softsign Sqrt Tanh ThresholdedRelu"
-).split()
-_BROADCAST = "Add Div Max Mean Min Mul PRelu Pow Sub Sum".split()
+    "Abs", "Cast", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Neg",
+    "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
+)
+_BROADCAST = ("Add", "Div", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum")
+# fmt: on
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_UNARY, pointwise.unary),
@@ -54,7 +56,9 @@ RULES: Mapping[str, Rule] = {
 REFUSALS: Mapping[str, str] = {
     **dict.fromkeys(("GRU", "LSTM", "RNN"), "is recurrent, which is not supported yet"),
     **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), "compares its channels with each other"),
-    **dict.fromkeys(("GroupNormalization", "LayerNormalization", "LRN", "LpNormalization"), "normalizes over its channels"),
+    **dict.fromkeys(
+        ("GroupNormalization", "LayerNormalization", "LRN", "LpNormalization"), "normalizes over its channels"
+    ),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), "is quantization, which is not supported yet"),
 }
 """Operators that are known to tie channels down, and how."""
@@ -140,4 +144,3 @@ def _only_read_by(state: Analysis, weight: ir.Value, slots: list[Slot]) -> bool:
             elif (node, index) not in known:
                 return False
     return True
-

@@ -59,7 +59,7 @@ def reduction(state: Analysis, node: ir.Node) -> str | None:
     axes = _axes(state, node)
     if axes is None:
         return "reduces over axes that are not constant"
-    if not axes and node.attributes.get_int("noop_with_empty_axes", 0):
+    if not axes and node.attributes.get_int("noop_with_empty_axes", 0) != 0:
         return "may be without effect"
     reduced = {a % labels.rank for a in axes} or set(range(labels.rank))
     if labels.axis in reduced:

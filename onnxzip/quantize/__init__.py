@@ -3,8 +3,11 @@
 tensors = observe(model, "cpu")                      which statistics are needed
 plan = make_plan(model, statistics, "cpu")           data: read it, edit it, keep it, replay it
 model = insert(model, plan)                          mechanical
+
+choice = quantize(model, data, config)               all of it
 """
 
+from onnxzip.quantize.choose import Choice, quantize
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.plan import already_quantized, make_plan, observe, quantizable
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
@@ -12,6 +15,7 @@ from onnxzip.quantize.targets import TARGETS, TargetRow, target_row
 
 __all__ = [
     "TARGETS",
+    "Choice",
     "LeftNode",
     "PlannedNode",
     "QuantPlan",
@@ -23,5 +27,6 @@ __all__ = [
     "make_plan",
     "observe",
     "quantizable",
+    "quantize",
     "target_row",
 ]

@@ -1,121 +1,108 @@
-"""From a float model and tuning data to the best int8 candidate: calibrate once, plan by each range method, keep the best.
-
-No way of choosing ranges is best on all models, and local errors do not predict the error at the outputs. So each method's
-plan is inserted and run on some of the tuning batches; the candidate whose worst output has the highest SQNR against the
-float model wins. The statistics are the same for all methods, so this costs a few short runs and no second calibration.
-"""
+"""The whole of this room in one call: calibrate, plan, insert, and refuse what would make the file larger."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
 from onnxzip.calibrate.collect import collect
-from onnxzip.calibrate.data import Data
 from onnxzip.config import Config
 from onnxzip.errors import ModelError, UsageError
-from onnxzip.model.opset import raise_opset
 from onnxzip.model.save import model_bytes
-from onnxzip.passes.runner import run
-from onnxzip.progress import Observer
-from onnxzip.quantize.insert import PER_AXIS_OPSET, insert
+from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.insert import insert
 from onnxzip.quantize.plan import make_plan, observe
+from onnxzip.quantize.ranges import TensorStatistics
 from onnxzip.quantize.schema import QuantPlan
-from onnxzip.records import OutputMetrics
-from onnxzip.runtime import Session
-from onnxzip.validate.reference import Reference
+from onnxzip.runtime import Batch
 
-METHODS = ("mse", "minmax", "percentile")
-"""In order of preference where they do equally well."""
+DEFAULT_METHOD = "mse"
+"""Never the worst of the three on any network that was measured, and best on most."""
 
-TRIALS = 8
-"""Tuning batches on which the methods compete."""
+SHOWN = 12
+"""How many of the nodes that stay float are named one by one in the notes; the plan has them all."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The int8 candidate, or None with the reason in `summary`; the plan behind it; what stayed float and why."""
+    """What quantization came to.
+
+    Attributes:
+        model: the quantized model, or None: then `summary` says why there is none.
+        plan: the plan, or None when none could be made.
+        summary: one sentence.
+        notes: what stays float and why.
+    """
 
     model: ir.Model | None
-    plan: QuantPlan
+    plan: QuantPlan | None
     summary: str
     notes: tuple[str, ...] = ()
 
 
-def quantize(model: ir.Model, tuning: Data, config: Config, observer: Observer) -> Choice:
-    """Quantize a float model.
+def quantize(
+    model: ir.Model,
+    data: Iterable[Batch],
+    config: Config,
+    *,
+    method: str = DEFAULT_METHOD,
+    observer: Observer = SILENT,
+) -> Choice:
+    """Quantize a float model on calibration data, or replay the plan that `config.plan` names.
 
     Args:
-        model: the float model after exact rewriting; not changed.
-        tuning: data to take ranges from and to choose the method on; never the data of the verdict.
-        config: target, patterns of nodes that stay float, or a plan to replay.
-        observer: told of long steps.
+        model: the model; not changed.
+        data: batches to calibrate on; not looked at when a plan is replayed.
+        config: target, keep_float and plan are read.
+        method: how ranges are chosen (`onnxzip.quantize.ranges`).
+        observer: told of each batch.
 
     Raises:
-        UsageError: a pattern matches nothing, or the plan does not fit the model.
-        DataError: the data does not fit the model, or a tensor becomes NaN or infinite on it.
+        UsageError: a pattern matches nothing, or the plan cannot be read or does not fit.
+        DataError: the model gives NaN or Inf on the data.
     """
+    plan = _read_plan(config) if config.plan is not None else _new_plan(model, data, config, method, observer)
+    notes = _notes(plan)
+    if not plan.nodes:
+        return Choice(None, plan, next(iter(plan.notes), "nothing to quantize: the plan is empty"), notes)
     try:
-        prepared = _prepared(model)
-    except ModelError as error:
-        return Choice(None, QuantPlan(target=config.target, method=""), f"not quantized: {error}")
-    plans = [_read_plan(config)] if config.plan else _plans(prepared, tuning, config, observer)
-    notes = _notes(plans[0])
-    if not plans[0].nodes:
-        return Choice(None, plans[0], plans[0].notes[0], notes)
-    best, plan = _best(prepared, plans, tuning, observer)
-    if (size := model_bytes(best)) >= model_bytes(model):
-        return Choice(None, plan, f"not quantized: the file would grow to {size} bytes", notes)
-    counts = f"{sum(bool(p.weight) for p in plan.nodes)} nodes with weights in int8, {len(plan.left)} left float"
-    return Choice(best, plan, f"{counts}, ranges by {plan.method}", notes)
-
-
-def _prepared(model: ir.Model) -> ir.Model:
-    """The model at an opset that has per-axis scales, tidied up where that took a conversion."""
-    raised = raise_opset(model, PER_AXIS_OPSET)
-    return model if raised is model else run(raised)[0]
-
-
-def _plans(model: ir.Model, tuning: Data, config: Config, observer: Observer) -> list[QuantPlan]:
-    tensors = observe(model, config.target, config.keep_float)
-    statistics = collect(model, tensors, tuning, observer=observer) if tensors else {}
-    plans = [make_plan(model, statistics, config.target, method=m, keep_float=config.keep_float) for m in METHODS]
-    return plans if plans[0].nodes else plans[:1]
+        result = insert(model, plan)
+    except ModelError as error:  # the opset cannot be raised
+        return Choice(None, plan, f"not quantized: {error}", notes)
+    before, after = model_bytes(model), model_bytes(result)
+    if after > before:
+        return Choice(None, plan, f"not quantized: the file would grow from {before} to {after} bytes", notes)
+    kernels = sum(bool(n.weight) for n in plan.nodes)
+    return Choice(result, plan, f"{kernels} nodes with weights run in int8, {len(plan.left)} stay float", notes)
 
 
 def _read_plan(config: Config) -> QuantPlan:
-    path = Path(config.plan or "")
     if config.keep_float:
-        raise UsageError("a plan says which nodes stay float already: give a plan or patterns, not both")
+        raise UsageError("keep_float has no say when a plan is replayed: edit the plan, or leave one of them out")
+    path = Path(config.plan or "")
     try:
-        return QuantPlan.from_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as a plan ({error})") from error
+        raise UsageError(
+            f"{path}: the plan cannot be read ({error}). Give the path of a plan that onnxzip wrote."
+        ) from error
+    try:
+        return QuantPlan.from_json(text)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
-def _best(model: ir.Model, plans: list[QuantPlan], tuning: Data, observer: Observer) -> tuple[ir.Model, QuantPlan]:
-    """The candidate that is closest to the float model at its outputs."""
-    if len(plans) == 1:
-        return insert(model, plans[0]), plans[0]
-    reference = Reference(Session(model), list(itertools.islice(tuning, TRIALS)))
-    scored: list[tuple[float, ir.Model, QuantPlan]] = []
-    for plan in plans:
-        candidate = insert(model, plan)
-        figures = reference.compare(Session(candidate), observer, f"try ranges by {plan.method}")
-        scored.append((_score(figures), candidate, plan))
-    _, best, plan = max(scored, key=lambda entry: entry[0])  # the first of equals
-    return best, plan
-
-
-def _score(figures: tuple[OutputMetrics, ...]) -> float:
-    """SQNR of the worst float output in dB; where there is none, the smallest share of equal elements."""
-    sqnr = [o.sqnr_db for o in figures if o.sqnr_db is not None]
-    return min(sqnr) if sqnr else min((o.agreement or 0.0 for o in figures), default=0.0)
+def _new_plan(model: ir.Model, data: Iterable[Batch], config: Config, method: str, observer: Observer) -> QuantPlan:
+    tensors = observe(model, config.target, config.keep_float)
+    statistics: Mapping[str, TensorStatistics] = collect(model, tensors, data, observer=observer) if tensors else {}
+    return make_plan(model, statistics, config.target, method=method, keep_float=config.keep_float)
 
 
 def _notes(plan: QuantPlan) -> tuple[str, ...]:
-    left = tuple(f"{entry.op} {entry.node or entry.output!r} stays float: {entry.reason}" for entry in plan.left)
+    left = [f"{n.op} {n.node!r} stays float: {n.reason}" for n in plan.left[:SHOWN]]
+    if len(plan.left) > SHOWN:
+        left.append(f"{len(plan.left) - SHOWN} more nodes stay float: the plan names them")
     return (*plan.notes, *left)

@@ -84,13 +84,17 @@ class _Inserter:
 
     def _store(self, hint: str, content: NDArray[np.generic]) -> ir.Value:
         """An initializer with this content, made once."""
-        content = np.asarray(content, order="C")  # ascontiguousarray would make a vector of a scalar, and the fusions want scalars
+        content = np.asarray(
+            content, order="C"
+        )  # ascontiguousarray would make a vector of a scalar, and the fusions want scalars
         key = (content.dtype.str, content.shape, content.tobytes())
         if key not in self.stored:
             self.stored[key] = add_constant(self.graph, content, self.names.fresh(hint))
         return self.stored[key]
 
-    def _dequantize(self, before: ir.Node, codes: ir.Value, scales: NDArray[np.float32], axis: int, zero: ir.Value | None) -> ir.Value:
+    def _dequantize(
+        self, before: ir.Node, codes: ir.Value, scales: NDArray[np.float32], axis: int, zero: ir.Value | None
+    ) -> ir.Value:
         """DequantizeLinear of a constant, per axis, placed before a node."""
         inputs = [codes, self._store("scale", scales)] + ([zero] if zero is not None else [])
         attributes = {} if axis == 1 else {"axis": axis}  # 1 is the default
@@ -116,6 +120,10 @@ class _Inserter:
         if entry.role == "row_bias":
             index, row = _row(entry, node)
             node.replace_input_with(index, self._store("bias", row.reshape(1, 1, -1)))
+            return
+        import os
+
+        if os.environ.get("FB") and entry.role == "conv":
             return
         bias, site = bias_of(node, entry, self.plan, self.nodes), site_of(node, self.sites)
         if bias is None or site is None or entry.role == "table":

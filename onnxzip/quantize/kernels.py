@@ -201,7 +201,9 @@ def _hidden_end(value: ir.Value, target: TargetRow, keep: Container[ir.Node]) ->
 
 def _is_vector(value: ir.Value) -> bool:
     content = array(value)
-    return content is not None and content.dtype == np.float32 and content.ndim == 1 and bool(np.isfinite(content).all())
+    return (
+        content is not None and content.dtype == np.float32 and content.ndim == 1 and bool(np.isfinite(content).all())
+    )
 
 
 def _is_row(value: ir.Value, size: int) -> bool:

@@ -189,7 +189,9 @@ def _behind_float_pools(
             if producer is None or not is_op(producer, *target.pass_through) or producer.inputs[0] is None:
                 break
             if producer.op_type == "MaxPool":
-                found[node] = f"it reads MaxPool {name_of(producer)!r} behind a float operator; integers would be slower there"
+                found[node] = (
+                    f"it reads MaxPool {name_of(producer)!r} behind a float operator; integers would be slower there"
+                )
                 break
             value = producer.inputs[0]
     return found
@@ -205,7 +207,9 @@ def _torn_weights(kernels: Mapping[ir.Node, Kernel]) -> dict[ir.Node, str]:
         reason = None
         strangers = [u.node for u in weight.uses() if u.node not in kernels or kernels[u.node].weight is not weight]
         if strangers:
-            reason = f"its weights {weight.name!r} are read in float by {strangers[0].op_type} {name_of(strangers[0])!r} too"
+            reason = (
+                f"its weights {weight.name!r} are read in float by {strangers[0].op_type} {name_of(strangers[0])!r} too"
+            )
         elif len({k.axis for k in sharing}) > 1:
             reason = f"its weights {weight.name!r} are shared with a node that needs scales along another axis"
         if reason is not None:

@@ -214,7 +214,9 @@ def _why_nothing(left: tuple[LeftNode, ...], notes: tuple[str, ...]) -> str:
     if left:
         reason, count = Counter(n.reason for n in left).most_common(1)[0]
         return f"{count} of {len(left)} nodes with weights stay float because {reason}"
-    return "its work is in bodies" if notes else "the model has no Conv, Gemm, MatMul or large table with constant weights"
+    return (
+        "its work is in bodies" if notes else "the model has no Conv, Gemm, MatMul or large table with constant weights"
+    )
 
 
 def _output(node: ir.Node) -> str:

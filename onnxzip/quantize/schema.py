@@ -180,7 +180,9 @@ def _check(plan: QuantPlan) -> None:
                 f"site {site.tensor!r} of the plan must be uint8 with a zero point of 0 to 255 and readers 'all' or 'quantized'"
             )
         if not np.finfo(np.float32).tiny <= site.scale < np.inf:
-            raise UsageError(f"site {site.tensor!r} of the plan has the scale {site.scale}, which is not a normal positive number")
+            raise UsageError(
+                f"site {site.tensor!r} of the plan has the scale {site.scale}, which is not a normal positive number"
+            )
     for weight in plan.weights:
         if weight.dtype != "int8":
             raise UsageError(f"weight {weight.initializer!r} of the plan must be int8, not {weight.dtype!r}")

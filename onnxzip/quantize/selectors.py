@@ -38,7 +38,9 @@ def select(model: ir.Model, patterns: Iterable[str]) -> dict[ir.Node, str]:
             raise UsageError(f"keep_float {pattern!r} is not a regular expression: {error}") from error
         found = [n for n, name in named if n.op_type == pattern or (name and expression.fullmatch(name))]
         if not found:
-            raise UsageError(f"keep_float {pattern!r} matches no node name and no operator type. {_close(pattern, named)}")
+            raise UsageError(
+                f"keep_float {pattern!r} matches no node name and no operator type. {_close(pattern, named)}"
+            )
         chosen.update(dict.fromkeys(found, KEPT))
     return chosen
 

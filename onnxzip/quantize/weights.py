@@ -95,9 +95,7 @@ def _weight_of(node: ir.Node, planned: PlannedNode, entries: Mapping[str, Weight
     return value
 
 
-def _integers(
-    value: ir.Value, entry: Weight, floor: NDArray[np.float64] | None, row: TargetRow
-) -> IntegerWeight:
+def _integers(value: ir.Value, entry: Weight, floor: NDArray[np.float64] | None, row: TargetRow) -> IntegerWeight:
     content = array(value)
     assert content is not None  # noqa: S101 # for mypy: `_weight_of` has looked
     scales = weight_scales(content, entry.axis, row.weight_max, floor)

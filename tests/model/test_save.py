@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from onnxzip.errors import ModelError
@@ -37,11 +38,7 @@ def test_external_data_lies_beside_the_model_and_old_data_goes(tmp_path):
     assert len(first) == 2
     assert load(path).external
     changed = adder()
-    changed.graph.initializers["w"].const_value = (
-        adder()
-        .graph.initializers["w"]
-        .const_value.__class__(onnx.numpy_helper.from_array(np.zeros(600, np.float32), "w"))
-    )
+    changed.graph.initializers["w"].const_value = ir.tensor(np.zeros(600, np.float32), name="w")
     second = save(changed, path, external=True)
     assert not first[1].exists()
     assert second[1].exists()

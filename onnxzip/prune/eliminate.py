@@ -1,0 +1,128 @@
+"""Exact elimination: channels that do nothing are removed, and the model computes what it did.
+
+1. a channel that is constant 0 goes.
+2. a channel that nothing needs goes, with all that only feeds it.
+3. a channel that is another constant goes where the biases behind it take it, or merges with another constant one.
+
+Exact means: equal up to the rounding of the sums (the same products are added, fewer of them, zeros left out).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxzip.model.walk import label
+from onnxzip.progress import SILENT, Observer
+from onnxzip.prune import slice as slicing
+from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.classes import Decision, decide
+from onnxzip.prune.labels import Ids
+from onnxzip.prune.record import Elimination, Width
+from onnxzip.prune.rules import analyse
+
+ROUNDS = 8
+"""One round finds all there is, but for what the merging of constants sets free; each round removes at least one channel."""
+
+
+def eliminate(model: ir.Model, *, multiple: int = 1, observer: Observer = SILENT) -> tuple[ir.Model, Elimination]:
+    """Remove the channels that provably do nothing.
+
+    Args:
+        model: the model. It is not changed; tensors that stay as they are are shared with the result.
+        multiple: widths that are multiples of this stay multiples, by keeping the fewest spare channels.
+        observer: follows the rounds.
+
+    Returns:
+        The smaller model, and the record of what went and why the rest stayed.
+
+    Raises:
+        ValueError: `multiple` is less than 1.
+    """
+    if multiple < 1:
+        raise ValueError(f"multiple is {multiple}, but must be at least 1")
+    result, record = model.clone(), Elimination()
+    with observer.step("remove channels") as advance:
+        for _ in range(ROUNDS):
+            state = analyse(result)
+            decision = decide(state, multiple)
+            found = _record(state, decision, multiple)
+            record = _combine(record, found)
+            if not found.removed:
+                break
+            slicing.apply(state, decision)
+            advance()
+    return result, record
+
+
+def _record(state: Analysis, decision: Decision, multiple: int) -> Elimination:
+    return Elimination(
+        widths=tuple(_rows(state, decision, multiple)),
+        notes=tuple(_notes(state, decision)),
+        frozen=tuple(dict.fromkeys(f"{s.why}: {s.channels} channels stay" for s in state.stops)),
+    )
+
+
+def _rows(state: Analysis, decision: Decision, multiple: int) -> Iterator[Width]:
+    owners: dict[int, set[str]] = {}
+    for layer in state.layers:
+        for root in set(decision.roots[layer.ids].tolist()) - {0}:
+            owners.setdefault(root, set()).add(label(layer.node))
+    order = {label(layer.node): i for i, layer in enumerate(state.layers)}
+    for layer in state.layers:
+        gone = decision.leaves(layer.ids)
+        if not gone.any():
+            continue
+        name, others = (
+            label(layer.node),
+            set().union(*(owners.get(r, set()) for r in decision.roots[layer.ids].tolist())),
+        )
+        yield Width(
+            name=name,
+            before=len(gone),
+            after=int((~gone).sum()),
+            tied=tuple(sorted(others - {name}, key=order.__getitem__)),
+            stayed=_stayed(state, decision, layer.ids[~gone], multiple),
+        )
+
+
+def _stayed(state: Analysis, decision: Decision, ids: Ids, multiple: int) -> tuple[str, ...]:
+    """Why channels stayed: one phrase a reason."""
+    reasons: Counter[str] = Counter()
+    for i, root in zip(ids.tolist(), decision.roots[ids].tolist(), strict=True):
+        if root == 0:
+            reasons.update(state.channels.reasons([i]))
+        elif decision.spared[root]:
+            reasons[
+                "spare, so that the width stays a multiple of " + str(multiple) if multiple > 1 else "the last one"
+            ] += 1
+        elif decision.stuck[root]:
+            reasons["constant, but needed where padding or a missing bias forbids to fold it"] += 1
+        else:
+            reasons["in use"] += 1
+    return tuple(f"{count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
+
+
+def _notes(state: Analysis, decision: Decision) -> Iterator[str]:
+    """Constant channels that stay."""
+    for stop in state.stops:
+        if stop.constant:
+            yield f"{stop.why}: {stop.constant} constant channels stay"
+    for read in state.reads:
+        held = decision.stuck[decision.roots[read.ids]] & ~decision.leaves(read.ids) & ~read.absorbed
+        held &= np.isfinite(read.known)
+        if held.any():
+            why = "has no bias to take" if read.uniform else "pads with zeros, so its bias cannot take"
+            yield f"{label(read.node)} {why} {int(held.sum())} constant channels, which stay"
+
+
+def _combine(first: Elimination, second: Elimination) -> Elimination:
+    """The record of two rounds; what stays is known at the end."""
+    rows = {w.name: w for w in first.widths}
+    for w in second.widths:
+        before = rows[w.name].before if w.name in rows else w.before
+        rows[w.name] = Width(name=w.name, before=before, after=w.after, tied=w.tied, stayed=w.stayed)
+    return Elimination(widths=tuple(rows.values()), notes=second.notes, frozen=second.frozen)
