@@ -3,7 +3,7 @@
     python tools/train_digits.py [FOLDER]        # needs torch, onnxscript and scikit-learn; one minute on one core
 
 Data: scikit-learn's bundled digits (1797 images of 8x8 pixels, values k/16), split once, stratified: 1347 train, 450
-evaluate. Nothing is chosen by the evaluation images: the schedules below are fixed and the last epoch is exported.
+evaluate. The schedules below are fixed and the last epoch is exported; the share of zeros was what they were set by.
 
 1. `digits_resnet.onnx`: trained plainly. BatchNormalization is exported as a node of its own.
 2. `digits_resnet_sparse.onnx`: the same network after sparsity training, that is network slimming (Liu et al. 2017,

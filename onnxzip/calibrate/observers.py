@@ -124,7 +124,7 @@ class Statistics(Mapping[str, TensorStatistics]):
         """
         target = Path(path)
         try:
-            with np.load(target, allow_pickle=False) as file:
+            with target.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 found = cls._from_arrays({name: file[name] for name in file.files})
         except FileNotFoundError as error:
             raise DataError(f"{target}: there is no such file. Collect the statistics first.") from error

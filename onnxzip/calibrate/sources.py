@@ -129,8 +129,8 @@ def _read_together(folder: Path, files: Sequence[Path], known: frozenset[str]) -
 def _read(path: Path, known: frozenset[str]) -> Item:
     try:
         if path.suffix == ".npy":
-            return Item(str(path), np.load(path, mmap_mode="r", allow_pickle=False), stored=True)
-        with np.load(path, allow_pickle=False) as file:
+            return Item(str(path), np.lib.format.open_memmap(path, mode="r"), stored=True)
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return _npz_item(path, file, known)
     except (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError) as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnxzip.model.constants import constant
 from onnxzip.passes.constant_part import ConstantPart
-from onnxzip.passes.size import constant_bytes, node_bytes, tensor_bytes
+from onnxzip.passes.size import constant_bytes, node_bytes
 
 _SHARED_BYTES = 64
 """Constants up to this size do not tie the values computed from them together."""
@@ -33,9 +33,10 @@ def affordable(part: ConstantPart, sizes: Mapping[ir.Value, int]) -> list[ir.Val
     return taken
 
 
-def header_bytes(value: ir.Value, rank: int) -> int:
-    """What an initializer takes besides its content."""
-    return tensor_bytes(ir.DataType.UINT8, (1,) * rank, value.name or "") + 2 * rank
+def least_bytes(value: ir.Value, size: int, dtype: ir.DataType | None) -> int:
+    """What an initializer of `size` bytes takes at least: as integers may be small, that is known after running."""
+    content = size // 8 if dtype in (None, ir.DataType.INT64) else size
+    return content + len((value.name or "").encode()) + 6
 
 
 class _Ledger:

@@ -21,8 +21,9 @@ from onnxzip.model.edit import Names, add_constant
 from onnxzip.model.walk import label
 from onnxzip.passes.constant_part import FOLDABLE, ConstantPart, constant_part
 from onnxzip.passes.context import Context, Outcome
-from onnxzip.passes.fold_budget import affordable, header_bytes
+from onnxzip.passes.fold_budget import affordable, least_bytes
 from onnxzip.passes.scope import drop_unused
+from onnxzip.passes.size import compact, initializer_bytes
 from onnxzip.runtime import Session
 
 _FED_BYTES = 1024
@@ -35,14 +36,14 @@ _FAILURES = 8
 def fold_constants(model: ir.Model, context: Context) -> Outcome:
     """Replace constant nodes by their results, where that does not add bytes."""
     part = constant_part(model, context)
-    sizes = {v: (part.values[v] or 0) + header_bytes(v, context.shapes.rank(v) or 0) for v in part.frontier() if v.name}
+    sizes = {v: least_bytes(v, part.values[v] or 0, context.shapes.dtype(v)) for v in part.frontier() if v.name}
     if not sizes:
         return Outcome()
     notes: list[str] = []
     results = _compute(affordable(part, sizes), part, model, notes)
-    sizes = {v: r.nbytes + header_bytes(v, r.ndim) for v, r in results.items()}
-    folded = affordable(part, sizes)
-    removed = _put_in(folded, results, part, context.names)
+    tensors = {v: compact(r) for v, r in results.items()}
+    folded = affordable(part, {v: initializer_bytes(t, v.name or "") for v, t in tensors.items()})
+    removed = _put_in(folded, tensors, part, context.names)
     return Outcome(removed, tuple(notes))
 
 
@@ -152,7 +153,9 @@ class _Extracted:
         return value
 
 
-def _put_in(folded: Sequence[ir.Value], results: dict[ir.Value, np.ndarray], part: ConstantPart, names: Names) -> int:
+def _put_in(
+    folded: Sequence[ir.Value], tensors: dict[ir.Value, ir.TensorProtocol], part: ConstantPart, names: Names
+) -> int:
     """Let readers read new initializers, remove the nodes that nobody needs any more, and return how many went."""
     homes = []
     for value in folded:
@@ -173,7 +176,7 @@ def _put_in(folded: Sequence[ir.Value], results: dict[ir.Value, np.ndarray], par
     for value, stand_in, node, graph in homes:
         name = value.name or "constant"
         free = names.fresh(name) if node.graph is not None else name
-        fresh = add_constant(graph, results[value], free)
+        fresh = add_constant(graph, tensors[value], free)
         for user, index in tuple(stand_in.uses()):
             user.replace_input_with(index, fresh)
     return removed

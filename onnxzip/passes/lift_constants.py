@@ -4,8 +4,7 @@ Exact: the tensor is the same object. Legal cases:
 1. `value`: the tensor moves.
 2. `value_float`, `value_int`, `value_floats`, `value_ints`: a tensor of the type that the specification gives them.
 3. `value_string`, `value_strings`: a string tensor.
-Left alone: a Constant that is a graph output (the output must be produced by a node), sparse constants, and lists of
-integers that would take more bytes as a tensor (attributes store small integers in one or two bytes each).
+Left alone: a Constant that is a graph output (the output must be produced by a node), and sparse constants.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from onnxzip.model.constants import constant
 from onnxzip.model.walk import is_op
 from onnxzip.passes.context import Context, Outcome
 from onnxzip.passes.scope import scopes
-from onnxzip.passes.size import node_bytes, tensor_bytes
+from onnxzip.passes.size import compact
 
 
 def lift_constants(model: ir.Model, context: Context) -> Outcome:
@@ -37,11 +36,7 @@ def _liftable(node: ir.Node) -> ir.TensorProtocol | None:
     tensor = constant(node.outputs[0])
     if tensor is None:
         return _strings(node)
-    if "value" not in node.attributes and node_bytes(node) < tensor_bytes(
-        tensor.dtype, tensor.shape.numpy(), node.outputs[0].name or ""
-    ):
-        return None
-    return tensor
+    return tensor if "value" in node.attributes else compact(tensor.numpy())
 
 
 def _strings(node: ir.Node) -> ir.TensorProtocol | None:

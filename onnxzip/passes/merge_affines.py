@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnxzip.model.constants import array
 from onnxzip.model.edit import add_constant, can_replace, new_node, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op, label
-from onnxzip.passes.affine import IDENTITY, Affine, Layout, affine_of, deviation
+from onnxzip.passes.affine import FLOATS, IDENTITY, Affine, Layout, affine_of, deviation
 from onnxzip.passes.context import Context, Outcome
 from onnxzip.passes.fusion import put_constant
 from onnxzip.passes.scope import drop_unused, scopes
@@ -48,7 +48,7 @@ def _merge(node: ir.Node, context: Context) -> tuple[int, list[str]]:
     left = 1 if norm is not None else affine.scales() + affine.shifts()
     if len(chain) <= left or not can_replace(chain[-1].outputs[0], chain[0].outputs[0]):
         return 0, []
-    dtype = _dtype(chain)
+    dtype = _dtype(source, context)
     if dtype is None:
         return 0, []
     scale, shift = _parameters(affine, norm)
@@ -82,10 +82,11 @@ def _chain(node: ir.Node, context: Context) -> tuple[ir.Value, Layout, list[ir.N
     return None
 
 
-def _dtype(chain: list[ir.Node]) -> np.dtype | None:
-    """The type of the constants in the chain, which is that of the values (mixed types: None)."""
-    found = {a.dtype for node in chain for v in node.inputs if (a := array(v)) is not None}
-    return found.pop() if len(found) == 1 else None
+def _dtype(source: ir.Value, context: Context) -> np.dtype | None:
+    """The type of all values in the chain, and so of its constants."""
+    dtype = context.shapes.dtype(source)
+    known = dtype.numpy() if dtype is not None and dtype != ir.DataType.UNDEFINED else None
+    return known if known in FLOATS else None
 
 
 def _parameters(affine: Affine, norm: ir.Node | None) -> tuple[np.ndarray, np.ndarray]:

@@ -120,6 +120,9 @@ class _Run:
     tallies: dict[str, _Tally] = field(default_factory=dict)
     quiet: int = 0
     """How many passes in a row have left the model alone."""
+    good: ir.Model = field(init=False)
+    model: ir.Model = field(init=False)
+    context: Context = field(init=False)
 
     def __post_init__(self) -> None:
         self.tallies = {p.__name__: _Tally() for p in self.passes}
@@ -132,8 +135,7 @@ class _Run:
         """Run the table until every pass has seen the model as it is and left it alone."""
         each = self.strict or self.verify is not None
         for _ in range(rounds):
-            start, self.quiet = copy.deepcopy(self.tallies), min(self.quiet, len(self.passes))
-            quiet = self.quiet
+            start, quiet = copy.deepcopy(self.tallies), self.quiet
             try:
                 self._round(each=each)
             except _GuiltyError:

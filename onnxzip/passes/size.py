@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import numpy as np
+import onnx
 import onnx_ir as ir
 
 from onnxzip.model.constants import constant
+
+_SHORT = 1024
+"""Longer lists of integers are data, not shapes, and stay in the form that maps into memory."""
 
 
 def tensor_bytes(dtype: ir.DataType, shape: Iterable[int], name: str = "") -> int:
@@ -15,6 +20,22 @@ def tensor_bytes(dtype: ir.DataType, shape: Iterable[int], name: str = "") -> in
     sizes = tuple(shape)
     content = math.ceil(math.prod(sizes) * dtype.itemsize)
     return content + len(name.encode()) + sum(_varint(d) + 1 for d in sizes) + 2 * _varint(content) + 6
+
+
+def compact(array: np.ndarray) -> ir.TensorProtocol:
+    """A tensor of this content in the form that takes fewer bytes: small integers (shapes, axes) take one each, not eight."""
+    if array.dtype != np.int64 or array.size > _SHORT:
+        return ir.tensor(array)
+    proto = onnx.TensorProto(data_type=onnx.TensorProto.INT64, dims=array.shape, int64_data=array.reshape(-1).tolist())
+    plain = tensor_bytes(ir.DataType.INT64, array.shape)
+    return ir.TensorProtoTensor(proto) if int(proto.ByteSize()) + 2 < plain else ir.tensor(array)
+
+
+def initializer_bytes(tensor: ir.TensorProtocol, name: str) -> int:
+    """Bytes of an initializer of this content and name."""
+    if isinstance(tensor, ir.TensorProtoTensor):
+        return int(tensor.raw.ByteSize()) + len(name.encode()) + 4
+    return tensor_bytes(tensor.dtype, tensor.shape.numpy(), name)
 
 
 def node_bytes(node: ir.Node) -> int:

@@ -62,7 +62,7 @@ def _record(state: Analysis, decision: Decision, multiple: int) -> Elimination:
     return Elimination(
         widths=tuple(_rows(state, decision, multiple)),
         notes=tuple(_notes(state, decision)),
-        frozen=tuple(dict.fromkeys(f"{s.why}: {s.channels} channels stay" for s in state.stops)),
+        frozen=tuple(dict.fromkeys(f"{s.why}: {_count(s.channels, 'channel')} kept" for s in state.stops)),
     )
 
 
@@ -110,13 +110,17 @@ def _notes(state: Analysis, decision: Decision) -> Iterator[str]:
     """Constant channels that stay."""
     for stop in state.stops:
         if stop.constant:
-            yield f"{stop.why}: {stop.constant} constant channels stay"
+            yield f"{stop.why}: {_count(stop.constant, 'constant channel')} kept"
     for read in state.reads:
         held = decision.stuck[decision.roots[read.ids]] & ~decision.leaves(read.ids) & ~read.absorbed
         held &= np.isfinite(read.known)
         if held.any():
-            why = "has no bias to take" if read.uniform else "pads with zeros, so its bias cannot take"
-            yield f"{label(read.node)} {why} {int(held.sum())} constant channels, which stay"
+            why = "has no bias that takes a constant" if read.uniform else "pads with zeros, so that a constant does not fit its bias"
+            yield f"{label(read.node)} {why}: {_count(int(held.sum()), 'constant channel')} kept"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _combine(first: Elimination, second: Elimination) -> Elimination:

@@ -8,6 +8,7 @@ label stands H · W times, and the layer behind it is cut at all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,7 @@ def flatten(state: Analysis, node: ir.Node) -> str | None:
     labels = _labels(state, node)
     if labels is None:
         return None
-    moved = _reshaped(state, node, labels)
+    moved = _reshaped(labels, state.shapes.of(node.inputs[0]), state.shapes.of(node.outputs[0]))
     if isinstance(moved, str):
         return moved
     state.mark(node.outputs[0], moved)
@@ -100,12 +101,13 @@ def reshape(state: Analysis, node: ir.Node) -> str | None:
     labels = _labels(state, node)
     if labels is None:
         return None
-    moved = _reshaped(state, node, labels)
+    target = _entries(state, node.inputs[1] if len(node.inputs) > 1 else None)
+    before, after = state.shapes.of(node.inputs[0]), state.shapes.of(node.outputs[0])
+    if target is None or before is None or after is None or node.attributes.get_int("allowzero", 0) != 0:
+        return "has a target shape that is computed"
+    moved = _reshaped(labels, before, _inferred(before, after, target))
     if isinstance(moved, str):
         return moved
-    target = _entries(state, node.inputs[1] if len(node.inputs) > 1 else None)
-    if target is None or len(target) != moved.rank or node.attributes.get_int("allowzero", 0) != 0:
-        return "has a target shape that is computed"
     copies = {a for a, entry in enumerate(target) if entry == 0}
     if labels.axis != moved.axis and copies & {labels.axis, moved.axis}:
         return "copies the size of another axis"
@@ -166,8 +168,25 @@ def _labels(state: Analysis, node: ir.Node) -> Labels | None:
     return None if value is None else state.labels.get(value)
 
 
-def _reshaped(state: Analysis, node: ir.Node, labels: Labels) -> Labels | str:
-    before, after = state.shapes.of(node.inputs[0]), state.shapes.of(node.outputs[0])
+def _inferred(before: Sequence[Dim], after: Sequence[Dim], target: Sequence[int | None]) -> tuple[Dim, ...]:
+    """The shape after a Reshape, with the axis of -1 worked out where the axes of unknown size are the same before and after.
+
+    >>> _inferred(("N", 8, 2, 2), ("N", "unk__0"), (None, -1))
+    ('N', 32)
+    """
+    if -1 not in target or len(target) != len(after):
+        return tuple(after)
+    free = target.index(-1)
+    rest = [d for a, d in enumerate(after) if a != free]
+    sizes = prod(d for d in rest if isinstance(d, int))
+    names = [sorted(str(d) for d in dims if not isinstance(d, int)) for dims in (before, rest)]
+    if isinstance(after[free], int) or names[0] != names[1] or None in rest or sizes == 0:
+        return tuple(after)
+    return (*after[:free], prod(d for d in before if isinstance(d, int)) // sizes, *after[free + 1 :])
+
+
+def _reshaped(labels: Labels, before: Sequence[Dim] | None, after: Sequence[Dim] | None) -> Labels | str:
+    """Labels spread over the block of their axis and reshaped, or why that cannot be done."""
     if before is None or after is None:
         return "has a shape that is unknown"
     block = next((b for b in blocks(before, after) if b[0].start <= labels.axis < b[0].stop), None)

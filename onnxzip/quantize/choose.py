@@ -47,9 +47,9 @@ def quantize(
     model: ir.Model,
     data: Iterable[Batch],
     config: Config,
+    observer: Observer = SILENT,
     *,
     method: str = DEFAULT_METHOD,
-    observer: Observer = SILENT,
 ) -> Choice:
     """Quantize a float model on calibration data, or replay the plan that `config.plan` names.
 
@@ -57,8 +57,8 @@ def quantize(
         model: the model; not changed.
         data: batches to calibrate on; not looked at when a plan is replayed.
         config: target, keep_float and plan are read.
-        method: how ranges are chosen (`onnxzip.quantize.ranges`).
         observer: told of each batch.
+        method: how ranges are chosen (`onnxzip.quantize.ranges`).
 
     Raises:
         UsageError: a pattern matches nothing, or the plan cannot be read or does not fit.

@@ -36,6 +36,9 @@ from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, si
 PER_AXIS_OPSET = 13
 """First opset whose DequantizeLinear has an axis."""
 
+DEFAULT_AXIS = 1
+"""Its default, which needs no bytes."""
+
 
 def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
     """A quantized copy of `model`. Its opset is raised to 13 where it is lower; a plan without nodes gives a plain copy.
@@ -60,7 +63,8 @@ class _Inserter:
         self.nodes = _find_nodes(model, plan)
         self.values = _find_sites(model, plan)
         self.sites = {s.tensor: s for s in plan.sites}
-        self.weights = integer_weights(plan, self.nodes, target_row(plan.target))
+        self.row = target_row(plan.target)
+        self.weights = integer_weights(plan, self.nodes, self.row)
         self.stored: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self.dequantized: dict[str, ir.Value] = {}
 
@@ -97,8 +101,9 @@ class _Inserter:
     ) -> ir.Value:
         """DequantizeLinear of a constant, per axis, placed before a node."""
         inputs = [codes, self._store("scale", scales)] + ([zero] if zero is not None else [])
-        attributes = {} if axis == 1 else {"axis": axis}  # 1 is the default
-        node = new_node("DequantizeLinear", inputs, self.names.fresh("dq"), **attributes)
+        node = new_node("DequantizeLinear", inputs, self.names.fresh("dq"), axis=axis)
+        if axis == DEFAULT_AXIS:
+            del node.attributes["axis"]
         self.graph.insert_before(before, node)
         return node.outputs[0]
 
@@ -121,12 +126,8 @@ class _Inserter:
             index, row = _row(entry, node)
             node.replace_input_with(index, self._store("bias", row.reshape(1, 1, -1)))
             return
-        import os
-
-        if os.environ.get("FB") and entry.role == "conv":
-            return
         bias, site = bias_of(node, entry, self.plan, self.nodes), site_of(node, self.sites)
-        if bias is None or site is None or entry.role == "table":
+        if bias is None or site is None or entry.role not in self.row.integer_bias:
             return
         scales = bias_scales(site.scale, self.weights[entry.weight][1].scales)
         codes = self._store("bias", quantize_bias(bias.reshape(-1), scales))

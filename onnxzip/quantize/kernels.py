@@ -81,16 +81,19 @@ def recognise(node: ir.Node, shapes: Shapes, target: TargetRow, keep: Container[
         return None
     if node.op_type not in target.output_quantized | target.float_output:
         return f"target {target.name} has no integer kernel for {node.op_type}"
-    if len(node.inputs) < 2 or node.inputs[0] is None or node.inputs[1] is None:
+    data, weight = (*node.inputs, None, None)[:2]
+    if data is None or weight is None:
         return "an input is missing"
-    if constant(node.inputs[0]) is not None:
+    if constant(data) is not None:
         return "it reads no activation"
-    problem = _weight_problem(node.inputs[1])
+    problem = _weight_problem(weight)
     if problem is not None:
         return problem
     if node.op_type == "Conv":
-        return _conv(node, target, keep)
-    return _gemm(node, target, keep) if node.op_type == "Gemm" else _matmul(node, shapes, target, keep)
+        return _conv(node, data, weight, target, keep)
+    if node.op_type == "Gemm":
+        return _gemm(node, data, weight, target, keep)
+    return _matmul(node, data, weight, shapes.rank(data), target, keep)
 
 
 def absorbed(value: ir.Value, target: TargetRow, keep: Container[ir.Node]) -> tuple[ir.Value, Bounds]:
@@ -134,9 +137,7 @@ def _weight_problem(weight: ir.Value) -> str | None:
     return None
 
 
-def _conv(node: ir.Node, target: TargetRow, keep: Container[ir.Node]) -> Kernel | str:
-    data, weight = node.inputs[0], node.inputs[1]
-    assert data is not None and weight is not None  # noqa: S101 # for mypy: `recognise` has looked
+def _conv(node: ir.Node, data: ir.Value, weight: ir.Value, target: TargetRow, keep: Container[ir.Node]) -> Kernel | str:
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and not _is_vector(bias):
         return "its bias is not constant"
@@ -144,9 +145,7 @@ def _conv(node: ir.Node, target: TargetRow, keep: Container[ir.Node]) -> Kernel 
     return Kernel(node, "conv", data, weight, 0, bias, None, end, bounds)
 
 
-def _gemm(node: ir.Node, target: TargetRow, keep: Container[ir.Node]) -> Kernel | str:
-    data, weight = node.inputs[0], node.inputs[1]
-    assert data is not None and weight is not None  # noqa: S101
+def _gemm(node: ir.Node, data: ir.Value, weight: ir.Value, target: TargetRow, keep: Container[ir.Node]) -> Kernel | str:
     get = node.attributes
     if get.get_int("transA", 0) or get.get_float("alpha", 1.0) != 1.0 or get.get_float("beta", 1.0) != 1.0:
         return "integer kernels take no transA, alpha or beta"
@@ -158,13 +157,13 @@ def _gemm(node: ir.Node, target: TargetRow, keep: Container[ir.Node]) -> Kernel 
     return Kernel(node, "gemm", data, weight, axis, bias, None, end, bounds)
 
 
-def _matmul(node: ir.Node, shapes: Shapes, target: TargetRow, keep: Container[ir.Node]) -> Kernel | str:
-    data, weight, result = node.inputs[0], node.inputs[1], node.outputs[0]
-    assert data is not None and weight is not None  # noqa: S101
+def _matmul(
+    node: ir.Node, data: ir.Value, weight: ir.Value, rank: int | None, target: TargetRow, keep: Container[ir.Node]
+) -> Kernel | str:
+    result = node.outputs[0]
     tensor = constant(weight)
     if tensor is None or len(tensor.shape) != 2:
         return "its weights are not a matrix"
-    rank = shapes.rank(data)
     add = sole_consumer(result)
     if add is None or rank is None or not is_op(add, "Add") or add in keep or add.graph is not node.graph:
         end, bounds = _hidden_end(result, target, keep)

@@ -133,11 +133,13 @@ def _qparams(
 def _touching(placement: Placement, bad: Mapping[ir.Value, str]) -> dict[ir.Node, str]:
     """Nodes that would read or make a value that has no range."""
     found: dict[ir.Node, str] = {}
-    for kernel in placement.kernels:
-        values = (kernel.end, *(() if kernel.role == "table" else (kernel.data,)))
-        found |= {kernel.node: bad[v] for v in values if v is not None and v in bad}
-    for maker in placement.makers:
-        found |= {maker.node: bad[v] for v in (*maker.inputs, *maker.outputs) if v in bad}
+    touched: list[tuple[ir.Node, tuple[ir.Value | None, ...]]]
+    touched = [(k.node, (k.end, None if k.role == "table" else k.data)) for k in placement.kernels]
+    touched += [(m.node, (*m.inputs, *m.outputs)) for m in placement.makers]
+    for node, values in touched:
+        reason = next((bad[v] for v in values if v is not None and v in bad), None)
+        if reason is not None:
+            found[node] = reason
     return found
 
 

@@ -48,7 +48,8 @@ def activation_qparams(low: float, high: float, bounds: tuple[float, float] = UN
     The range is widened to contain 0. A range of no width gives scale 1.
 
     Args:
-        low, high: the range that shall be represented.
+        low: where the range that shall be represented begins.
+        high: where it ends.
         bounds: of an activation function that is to be absorbed, lower <= 0 <= upper: what is represented lies within
             them, so that saturation does what the function did. A lower bound of 0 gives zero point 0.
 
@@ -83,7 +84,8 @@ def _inside(scale: float, zero_point: int, bounds: tuple[float, float]) -> float
 def quantize_u8(x: NDArray[np.floating[Any]], q: QParams) -> NDArray[np.uint8]:
     """Values to uint8, as QuantizeLinear does it."""
     scaled = np.rint(x / np.float32(q.scale)) + q.zero_point
-    return np.clip(scaled, 0, LEVELS).astype(np.uint8)
+    codes: NDArray[np.uint8] = np.clip(scaled, 0, LEVELS).astype(np.uint8)
+    return codes
 
 
 def dequantize_u8(codes: NDArray[np.uint8], q: QParams) -> NDArray[np.float32]:
@@ -133,14 +135,15 @@ def quantize_weight(
     weight: NDArray[np.floating[Any]], scales: NDArray[np.float32], axis: int, weight_max: int = 127
 ) -> NDArray[np.int8]:
     """Round to nearest, channel by channel. Same shape as `weight`."""
-    scaled = weight / scales.reshape(along(axis, weight.ndim)).astype(weight.dtype)
-    np.rint(scaled, out=scaled)
-    return np.clip(scaled, -weight_max, weight_max, out=scaled).astype(np.int8)
+    scaled = weight / scales.reshape(along(axis, weight.ndim))
+    codes: NDArray[np.int8] = np.clip(np.rint(scaled), -weight_max, weight_max).astype(np.int8)
+    return codes
 
 
 def bias_scales(x_scale: float, scales: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale of the int32 bias, float32[C]: the float32 product. Runtimes fuse only when it is exactly that."""
-    return np.float32(x_scale) * scales
+    product: NDArray[np.float32] = np.float32(x_scale) * scales
+    return product
 
 
 def quantize_bias(bias: NDArray[np.floating[Any]], scales: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -23,6 +23,7 @@ class TargetRow:
         bias_max: largest magnitude of an int32 bias; the rest of the 32 bits is left to the sum of products.
         output_quantized: operators with weights whose integer kernel exists only with a quantized output.
         float_output: operators with weights whose integer kernel dequantizes itself: their output stays float.
+        integer_bias: roles whose bias becomes int32 in the file; elsewhere it stays float, and the runtime makes it int32 when it loads.
         stored_zero_point: roles whose fusion looks for the (zero) zero points of the weights; elsewhere they are omitted.
         absorbed: activations that vanish in the quantization of the operator before them, when the range allows.
         joins: operators without weights that are worth running in integers, between integers.
@@ -40,6 +41,7 @@ class TargetRow:
     bias_max: int
     output_quantized: frozenset[str]
     float_output: frozenset[str]
+    integer_bias: frozenset[str]
     stored_zero_point: frozenset[str]
     absorbed: frozenset[str]
     joins: frozenset[str]
@@ -58,6 +60,7 @@ CPU = TargetRow(
     bias_max=2**30,
     output_quantized=frozenset({"Conv"}),
     float_output=frozenset({"MatMul", "Gemm"}),
+    integer_bias=frozenset({"conv", "gemm"}),
     stored_zero_point=frozenset({"gemm"}),
     absorbed=frozenset({"Relu", "Clip"}),
     joins=frozenset({"Add", "Concat", "GlobalAveragePool"}),

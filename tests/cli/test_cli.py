@@ -33,14 +33,20 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
-def test_exact_without_data_says_what_data_would_bring(small):
+def test_exact_without_data_writes_beside_the_input(small):
     result = onnxzip("optimize", small)
     assert result.exit_code == 0, result.output
     written = small.with_name("small.opt.onnx")
     assert [n.op_type for n in onnx.load(str(written)).graph.node] == ["Relu"]
     assert "verdict: PASSED" in result.output
     assert "made up" in result.output
-    assert f"onnxzip optimize {small} -c DATA" in " ".join(result.output.split())
+    assert "-c DATA" not in result.output  # there are no weights that data could make smaller
+
+
+def test_a_run_without_data_says_what_data_would_bring(tmp_path):
+    result = onnxzip("optimize", DENSE, "-o", tmp_path / "out.onnx")
+    assert result.exit_code == 0, result.output
+    assert f"onnxzip optimize {DENSE} -c DATA" in " ".join(result.output.split())
 
 
 def test_the_full_job_on_the_shipped_model(tmp_path):
@@ -154,8 +160,8 @@ def test_a_model_that_onnxruntime_cannot_run_is_refused_clearly(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("nan", np.full((4, 1, 8, 8), np.nan, np.float32), "NaN"),
-        ("inf", np.full((4, 1, 8, 8), np.inf, np.float32), "Inf"),
+        ("nan", np.full((4, 1, 8, 8), np.nan, np.float32), "is nan"),
+        ("inf", np.full((4, 1, 8, 8), np.inf, np.float32), "is inf"),
         ("shape", np.zeros((4, 1, 8, 9), np.float32), "image"),
         ("text", np.full((4, 1, 8, 8), "a"), "image"),
     ],

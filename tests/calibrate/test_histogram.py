@@ -1,0 +1,56 @@
+"""Bins hold what they should; counts are exact integers whatever the grouping."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from onnxzip.calibrate.histogram import BINS, CENTRES, ZERO, Histogram, bins_of
+
+FLOATS = hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(-(2.0**99), 2.0**99, width=32))
+
+
+def histogram(values: object) -> Histogram:
+    made = Histogram()
+    made.add(bins_of(np.asarray(values, np.float32)))
+    return made
+
+
+@given(FLOATS)
+def test_the_centre_of_a_bin_is_within_a_64th_of_its_values(values: np.ndarray) -> None:
+    for value in values:
+        (place,) = np.flatnonzero(histogram([value]).by_value())
+        assert abs(CENTRES[place] - value) <= abs(value) / 64 + 1e-37
+
+
+def test_bins_are_in_the_order_of_values_and_zero_is_one_bin() -> None:
+    finite = CENTRES[np.isfinite(CENTRES)]
+    assert (np.diff(finite) >= 0).all()
+    counts = histogram([0.0, -0.0, 1e-45, 2.0, -3.0]).by_value()
+    assert counts[ZERO] == 3
+    assert counts[:ZERO].sum() == counts[ZERO + 1 :].sum() == 1
+
+
+@given(st.lists(st.tuples(FLOATS, st.integers(1, 9)), max_size=8), st.integers(0, 8))
+def test_sums_are_exact(parts: list[tuple[np.ndarray, int]], cut: int) -> None:
+    one, left, right = Histogram(), Histogram(), Histogram()
+    for index, (values, weight) in enumerate(parts):
+        one.add(bins_of(values), weight)
+        (left if index < cut else right).add(bins_of(values), weight)
+    assert one == left + right == right + left
+    assert one.total() == sum(len(v) * w for v, w in parts)
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+def test_counting_in_portions_equals_counting_at_once() -> None:
+    keys = np.random.default_rng(0).integers(0, BINS, 100_000).astype(np.uint16)
+    one, many = Histogram(), Histogram()
+    one.add(keys, 3)
+    for start in range(0, len(keys), 999):
+        many.add(keys[start : start + 999], 3)
+    assert one == many
+    assert one != histogram([1.0])
