@@ -9,8 +9,10 @@ from onnxzip.errors import UsageError
 
 Preset = Literal["exact", "int8"]
 Target = Literal["cpu"]
+Objective = Literal["speed", "size"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 TARGETS: tuple[str, ...] = get_args(Target)
+OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class Config:
     Attributes:
         preset: "exact" (no data needed), "int8" (needs calibration data), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8.
+        objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
         budget: what the lossy steps may cost.
         keep_float: patterns (regular expressions over node names, or exact operator types) that stay float.
         plan: path of a quantization plan (JSON) to replay instead of deciding anew.
@@ -64,6 +67,7 @@ class Config:
 
     preset: Preset | None = None
     target: Target = "cpu"
+    objective: Objective = "speed"
     budget: Budget = field(default_factory=Budget)
     keep_float: tuple[str, ...] = ()
     plan: str | None = None
@@ -78,6 +82,8 @@ class Config:
             raise UsageError(f"preset {self.preset!r} is not known: choose one of {', '.join(PRESETS)}")
         if self.target not in TARGETS:
             raise UsageError(f"target {self.target!r} is not known: choose one of {', '.join(TARGETS)}")
+        if self.objective not in OBJECTIVES:
+            raise UsageError(f"objective {self.objective!r} is not known: choose one of {', '.join(OBJECTIVES)}")
         if not 0 < self.held_out < 1:
             raise UsageError(f"held_out is a share and must lie strictly between 0 and 1, not {self.held_out}")
         if isinstance(self.keep_float, str):

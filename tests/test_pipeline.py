@@ -60,24 +60,24 @@ def test_a_wrong_prune_is_taken_back(monkeypatch):
         return pruned, record
 
     monkeypatch.setattr(pipeline, "eliminate", wrong)
-    result = onnxzip.optimize(zeroed_mlp())
+    result = onnxzip.optimize(zeroed_mlp(zeros=9))
     prune = result.report.record.stages[1]
     assert (prune.name, prune.kept) == ("prune", False)
     assert "SQNR" in prune.summary
     assert result.verdict.passed
 
 
-def zeroed_mlp() -> onnx.ModelProto:
+def zeroed_mlp(zeros: int = 5) -> onnx.ModelProto:
     from onnxzip.model.save import to_proto
 
     rng = np.random.default_rng(0)
     w = rng.standard_normal((16, 8)).astype(np.float32)
-    w[:5] = 0
+    w[:zeros] = 0
     return to_proto(
         model(
             "agraph (float[N,8] x) => (float[N,3] y) { a = Gemm <transB = 1> (x, w, b) r = Relu(a) y = Gemm <transB = 1> (r, v, c) }",
             w=w,
-            b=np.where(np.arange(16) < 5, 0, 1).astype(np.float32),
+            b=np.where(np.arange(16) < zeros, 0, 1).astype(np.float32),
             v=rng.standard_normal((3, 16)).astype(np.float32),
             c=np.zeros(3, np.float32),
         )
@@ -85,11 +85,18 @@ def zeroed_mlp() -> onnx.ModelProto:
 
 
 def test_zeroed_channels_are_removed_for_real():
-    result = onnxzip.optimize(zeroed_mlp())
+    result = onnxzip.optimize(zeroed_mlp(), config=Config(objective="size"))
     shapes = {tuple(t.dims) for t in result.to_proto().graph.initializer}
     assert (11, 8) in shapes
     assert (3, 11) in shapes
     assert result.verdict.metrics["sqnr_db"] > 90
+
+
+def test_widths_stay_multiples_of_8_for_speed():
+    narrow = onnxzip.optimize(zeroed_mlp(zeros=9)).to_proto()
+    assert (8, 8) in {tuple(t.dims) for t in narrow.graph.initializer}
+    same = onnxzip.optimize(zeroed_mlp(zeros=5)).to_proto()
+    assert (16, 8) in {tuple(t.dims) for t in same.graph.initializer}
 
 
 def transformer() -> onnx.ModelProto:

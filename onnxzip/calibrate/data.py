@@ -31,10 +31,17 @@ class Data:
     Attributes:
         name: what the data is called in messages.
         inputs: the inputs that it fits.
+        known_batches: how many batches there are, or None while that is not known without an iteration.
     """
 
-    def __init__(self, name: str, inputs: Sequence[TensorSpec], produce: Callable[[Screen], Iterator[Feed]]) -> None:
-        self.name, self.inputs = name, tuple(inputs)
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[TensorSpec],
+        produce: Callable[[Screen], Iterator[Feed]],
+        known_batches: int | None = None,
+    ) -> None:
+        self.name, self.inputs, self.known_batches = name, tuple(inputs), known_batches
         self._produce = produce
         self._counted: tuple[int, int] | None = None
         self._screen = Screen(inputs)
@@ -57,7 +64,7 @@ class Data:
                 f"{self.name}: gave {self._counted[0]} batches ({self._counted[1]} samples) at first and {batches} ({samples}) now. "
                 "Data must be the same at every iteration: seed it, and return a new iterator each time."
             )
-        self._counted, self._screen = (batches, samples), screen
+        self._counted, self._screen, self.known_batches = (batches, samples), screen, batches
 
     @property
     def samples(self) -> int:
@@ -68,11 +75,6 @@ class Data:
     def batches(self) -> int:
         """How many batches there are. Iterates once if that was not done yet."""
         return self._count()[0]
-
-    @property
-    def known_batches(self) -> int | None:
-        """How many batches there are, or None before the first complete iteration."""
-        return None if self._counted is None else self._counted[0]
 
     @property
     def extras(self) -> frozenset[str]:
@@ -174,7 +176,8 @@ def _parts(data: Data, is_held: Callable[[int], bool], *, by_rows: bool) -> tupl
                 return _dealt_rows(feeds, data.inputs, lambda index: is_held(index) == held)
             return (feed for index, feed in enumerate(feeds) if is_held(index) == held)
 
-        return Data(f"{data.name} ({label})", data.inputs, produce)
+        batches = None if by_rows else sum(is_held(index) == held for index in range(data.batches))
+        return Data(f"{data.name} ({label})", data.inputs, produce, batches)
 
     return part("tuning part", held=False), part("held-out part", held=True)
 

@@ -4,7 +4,7 @@ A uniform sample misses the tail, and the tail decides the clip. Counting every 
 
     body    every s-th element, about 512 an array; counted s times each
     tails   the maximum (and minimum) over blocks of B = 16 elements, of which every element is in one
-    P(x > t) = 1 - P(max > t complement)^(1/B)     i.e.  P(x <= t) = P(block maximum <= t)^(1/B)
+            P(x <= t) = P(maximum of a block <= t)^(1/B), and likewise for minima
 
 The tails are used above the median of the block extremes, that is for about the outermost 4 % of each side, the body below.
 

@@ -19,6 +19,7 @@ def optimize(
     evaluation: options.Evaluation = None,
     preset: options.Preset = None,
     target: options.Target = "cpu",
+    objective: options.Objective = "speed",
     min_agreement: options.MinAgreement = DEFAULT.min_agreement,
     min_sqnr: options.MinSqnr = DEFAULT.min_sqnr_db,
     max_abs_error: options.MaxAbsError = None,
@@ -44,6 +45,7 @@ def optimize(
     config = Config(
         preset=preset,  # type: ignore[arg-type] # Config checks the names
         target=target,  # type: ignore[arg-type]
+        objective=objective,  # type: ignore[arg-type]
         budget=Budget(
             min_agreement=min_agreement,
             min_sqnr_db=min_sqnr,

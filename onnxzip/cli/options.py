@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxzip.config import PRESETS, TARGETS, Budget
+from onnxzip.config import OBJECTIVES, PRESETS, TARGETS, Budget
 
 DEFAULT = Budget()
 
@@ -47,6 +47,9 @@ Preset = Annotated[
     str | None, _option("--preset", help=f"One of {', '.join(PRESETS)}. Default: int8 with data, exact without.")
 ]
 Target = Annotated[str, typer.Option(help=f"Where the model will run: {', '.join(TARGETS)}.")]
+Objective = Annotated[
+    str, typer.Option(help=f"{' or '.join(OBJECTIVES)}: keep the few channels that keep widths fast, or remove every one.")
+]
 MinAgreement = Annotated[
     float | None, typer.Option(help="Smallest share of equal decisions, of outputs that look like class scores.")
 ]

@@ -20,8 +20,9 @@ from onnxzip.model.edit import add_constant, can_replace, new_node, remove, repl
 from onnxzip.model.walk import is_op, label
 from onnxzip.passes.affine import FLOATS, IDENTITY, Affine, Layout, affine_of, deviation
 from onnxzip.passes.context import Context, Outcome
-from onnxzip.passes.fusion import put_constant
+from onnxzip.passes.fusion import bytes_freed, is_own, put_constant
 from onnxzip.passes.scope import drop_unused, scopes
+from onnxzip.passes.size import tensor_bytes
 
 _AFFINE = ("Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization")
 
@@ -55,6 +56,8 @@ def _merge(node: ir.Node, context: Context) -> tuple[int, list[str]]:
     rounded = tuple(_rounded(v, dtype) for v in (scale, shift))
     if rounded[0] is None or rounded[1] is None:
         return 0, [f"{label(node)} and what follows stay as they are: merged, they do not fit into {dtype}"]
+    if _bytes_added(chain, norm, layout, _wanted(affine, (rounded[0], rounded[1]))) > 0:
+        return 0, []  # constants that others read too would have to stay
     if norm is not None:
         _into_norm(norm, source, chain, rounded[0], rounded[1], context)
     elif not _into_new(source, layout, chain, affine, (rounded[0], rounded[1]), context):
@@ -105,6 +108,26 @@ def _rounded(exact: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
     return rounded if np.isfinite(rounded).all() and bool(np.all(close)) else None
 
 
+def _bytes_added(
+    chain: list[ir.Node], norm: ir.Node | None, layout: Layout, wanted: list[tuple[str, np.ndarray]]
+) -> int:
+    """How much the file grows, at most."""
+    added = -bytes_freed([n for n in chain if n is not norm])
+    stem = chain[-1].outputs[0].name or ""
+    if norm is not None:
+        copied = sum(not is_own(v) for v in norm.inputs[1:3])
+        return added + copied * tensor_bytes(ir.DataType.DOUBLE, (layout.channels,), stem)
+    for _, constant in wanted:
+        shape = constant.shape + (1,) * ((layout.rank or 2) - 2) if constant.ndim else ()
+        added += tensor_bytes(ir.DataType.from_numpy(constant.dtype), shape, stem) + 4 * len(stem) + 40
+    return added
+
+
+def _wanted(affine: Affine, parts: tuple[np.ndarray, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """The nodes that are left of a chain without a BatchNormalization, each with its constant."""
+    return [("Mul", parts[0])] * affine.scales() + [("Add", parts[1])] * affine.shifts()
+
+
 def _into_norm(
     norm: ir.Node, source: ir.Value, chain: list[ir.Node], gamma: np.ndarray, beta: np.ndarray, context: Context
 ) -> None:
@@ -133,7 +156,7 @@ def _into_new(
     last, graph = chain[-1].outputs[0], chain[-1].graph
     if graph is None:
         raise ValueError(f"{label(chain[-1])} is not in a graph")
-    wanted = [("Mul", parts[0])] * affine.scales() + [("Add", parts[1])] * affine.shifts()
+    wanted = _wanted(affine, parts)
     if not wanted and not can_replace(last, source):
         return False
     value = source

@@ -100,7 +100,7 @@ def _stayed(state: Analysis, decision: Decision, ids: Ids, multiple: int) -> tup
                 "spare, so that the width stays a multiple of " + str(multiple) if multiple > 1 else "the last one"
             ] += 1
         elif decision.stuck[root]:
-            reasons["constant, but needed where padding or a missing bias forbids to fold it"] += 1
+            reasons["constant, but a layer that reads it can neither fold nor merge it"] += 1
         else:
             reasons["in use"] += 1
     return tuple(f"{count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))

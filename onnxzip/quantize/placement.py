@@ -1,4 +1,4 @@
-"""Where Q and DQ go: which nodes run in integers, which values are quantized, and which share a scale. Pure structure, no numbers.
+"""Where Q and DQ go: which nodes run in integers, and which values are quantized. Pure structure, no numbers.
 
 Kernels (`onnxzip.quantize.kernels`) are the reason to quantize anything. Between them:
  1. A value that an integer operator makes (the `end` of a kernel, of a join, of a pass-through) is *made*: all its readers read the DQ,
@@ -7,18 +7,16 @@ Kernels (`onnxzip.quantize.kernels`) are the reason to quantize anything. Betwee
  2. Joins (Add of two activations, Concat, GlobalAveragePool) and pass-through operators run in integers when all they read is made
     and an integer operator wants what they give; one operand of an Add may also be a value that is quantized for a kernel.
     Nobody wants it: they stay float and read the DQ.
- 3. Pass-through operators have the same scale before and after, or they would not run in integers. The same is given to
-    the inputs of a Concat that nobody else reads (nothing is rounded twice), where the absorbed activations agree.
- 4. A pool runs well in integers only behind an integer Conv, through Add, Concat and other pools; and onnxruntime itself moves
+ 3. A pool runs well in integers only behind an integer Conv, through Add, Concat and other pools; and onnxruntime itself moves
     a Q up through MaxPool. So a kernel behind a MaxPool behind a float Conv stays float.
- 5. Weights that a float node reads too stay float, with all their readers: stored twice, they would make the file larger.
+ 4. Weights that a float node reads too stay float, with all their readers: stored twice, they would make the file larger.
     So do weights whose readers need scales along different axes.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -26,39 +24,14 @@ import onnx_ir as ir
 from onnxzip.model.constants import constant
 from onnxzip.model.shapes import Shapes
 from onnxzip.model.walk import is_op
-from onnxzip.quantize.kernels import Bounds, Kernel, absorbed, recognise
+from onnxzip.quantize.groups import Group, Maker, group
+from onnxzip.quantize.kernels import Kernel, absorbed, recognise
 from onnxzip.quantize.qparams import UNBOUNDED
 from onnxzip.quantize.selectors import name_of
 from onnxzip.quantize.targets import TargetRow
 
 NODE_BYTES, PAIR_BYTES = 60, 120
 """About what a DequantizeLinear of weights, and a pair of Q and DQ with its scale, add to a file."""
-
-
-@dataclass(frozen=True)
-class Maker:
-    """A join or pass-through that could run in integers: its node, its inputs that count, its outputs, and the absorbed bounds."""
-
-    node: ir.Node
-    role: str
-    inputs: tuple[ir.Value, ...]
-    outputs: tuple[ir.Value, ...]
-    bounds: Bounds = UNBOUNDED
-
-
-@dataclass(frozen=True)
-class Group:
-    """Values that share one scale and zero point.
-
-    Attributes:
-        values: the values, in graph order.
-        sources: the values whose statistics give the range.
-        bounds: what the range must lie in.
-    """
-
-    values: tuple[ir.Value, ...]
-    sources: tuple[ir.Value, ...]
-    bounds: Bounds
 
 
 @dataclass(frozen=True)
@@ -96,7 +69,8 @@ def place(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) -> Pl
         left.update(misfits)
         kernels = {n: k for n, k in kernels.items() if n not in misfits}
     makers = _wanted(model, kernels, made)
-    return _grouped(model, kernels, makers, left)
+    groups, made_values = group(model, tuple(kernels.values()), makers)
+    return Placement(tuple(kernels.values()), makers, groups, made_values, left)
 
 
 def _kernels(
@@ -230,87 +204,3 @@ def _wanted(
             active.append(maker)
             wanted.update(maker.inputs)
     return tuple(reversed(active))
-
-
-def _grouped(
-    model: ir.Model, kernels: Mapping[ir.Node, Kernel], makers: tuple[Maker, ...], left: Mapping[ir.Node, str]
-) -> Placement:
-    """Collect the quantized values, and unite those that share a scale."""
-    bounds = {k.end: k.bounds for k in kernels.values() if k.end is not None}
-    bounds |= {o: m.bounds for m in makers for o in m.outputs}
-    made = frozenset(bounds)
-    sites = made | {k.data for k in kernels.values() if k.role != "table"}
-    united = _United(sites)
-    for maker in makers:
-        if maker.role == "pass" or maker.node.op_type == "Concat":
-            tied = maker.inputs if maker.role == "pass" else _alone(maker, bounds)
-            for value in (*tied, *maker.outputs):
-                united.unite(value, maker.outputs[0])
-    sources = _Sources(makers)
-    groups = tuple(
-        Group(values, sources.of_all(values), _narrowest(bounds.get(v, UNBOUNDED) for v in values))
-        for values in united.groups(_in_order(model, sites))
-    )
-    return Placement(tuple(kernels.values()), makers, groups, made, left)
-
-
-def _alone(concat: Maker, bounds: Mapping[ir.Value, Bounds]) -> tuple[ir.Value, ...]:
-    """Inputs of a Concat that nobody else reads, when their bounds agree."""
-    alone = tuple(v for v in concat.inputs if len(v.uses()) == 1 and not v.is_graph_output())
-    return alone if len({bounds[v] for v in alone}) == 1 else ()
-
-
-def _narrowest(bounds: Iterable[Bounds]) -> Bounds:
-    lows, highs = zip(*bounds, strict=True)
-    return max(lows), min(highs)
-
-
-def _in_order(model: ir.Model, sites: frozenset[ir.Value]) -> list[ir.Value]:
-    graph = model.graph
-    values: list[ir.Value] = [*graph.inputs, *graph.initializers.values()]
-    values += [o for node in graph for o in node.outputs]
-    return [v for v in dict.fromkeys(values) if v in sites]
-
-
-class _United:
-    """Union-find over values."""
-
-    def __init__(self, values: Iterable[ir.Value]) -> None:
-        self._parent = {v: v for v in values}
-
-    def unite(self, a: ir.Value, b: ir.Value) -> None:
-        self._parent[self._root(a)] = self._root(b)
-
-    def _root(self, value: ir.Value) -> ir.Value:
-        while self._parent[value] is not value:
-            value = self._parent[value]
-        return value
-
-    def groups(self, ordered: Iterable[ir.Value]) -> list[tuple[ir.Value, ...]]:
-        """The classes, each in the given order, by their first member."""
-        found: dict[ir.Value, list[ir.Value]] = {}
-        for value in ordered:
-            found.setdefault(self._root(value), []).append(value)
-        return [tuple(members) for members in found.values()]
-
-
-class _Sources:
-    """The values whose statistics say everything about another: not what merely passes through, nor what a Concat merges."""
-
-    def __init__(self, makers: Iterable[Maker]) -> None:
-        self._through = {
-            o: m.inputs for m in makers if m.role == "pass" or m.node.op_type == "Concat" for o in m.outputs
-        }
-
-    def of_all(self, values: Iterable[ir.Value]) -> tuple[ir.Value, ...]:
-        """Sources of several values, each once, in order."""
-        found: dict[ir.Value, None] = {}
-        todo = list(values)[::-1]
-        while todo:
-            value = todo.pop()
-            inputs = self._through.get(value)
-            if inputs is None:
-                found[value] = None
-            else:
-                todo.extend(reversed(inputs))
-        return tuple(found)

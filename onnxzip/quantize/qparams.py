@@ -69,14 +69,14 @@ def activation_qparams(low: float, high: float, bounds: tuple[float, float] = UN
 
 
 def _inside(scale: float, zero_point: int, bounds: tuple[float, float]) -> float:
-    """The largest float32 up to `scale` whose whole grid lies within the bounds, as a runtime computes it in float32."""
+    """The largest float32 up to `scale` whose whole grid lies within the bounds."""
     if zero_point > 0:
         scale = min(scale, -bounds[0] / zero_point)
     if zero_point < LEVELS:
         scale = min(scale, bounds[1] / (LEVELS - zero_point))
     number = np.float32(max(scale, MIN_SCALE))
     for code in (-zero_point, LEVELS - zero_point):
-        while not bounds[0] <= float(np.float32(code) * number) <= bounds[1]:
+        while not bounds[0] <= code * float(number) <= bounds[1]:
             number = np.nextafter(number, np.float32(0))
     return float(number)
 
@@ -123,7 +123,8 @@ def weight_scales(
     scales = largest / weight_max
     if floor is not None:
         scales = np.maximum(scales, floor)
-    return np.clip(scales, MIN_SCALE, MAX_SCALE).astype(np.float32)
+    limited: NDArray[np.float32] = np.clip(scales, MIN_SCALE, MAX_SCALE).astype(np.float32)
+    return limited
 
 
 def bias_floor(bias: NDArray[np.floating[Any]], x_scale: float, bias_max: int) -> NDArray[np.float64]:

@@ -32,6 +32,7 @@ def values(data: Data) -> list[int]:
 def test_peer_22_whole_batches_are_dealt_out_evenly() -> None:
     data = open_data(numbered(*[1] * 12), ROWS)
     tuning, held_out = split(data, 0.33)
+    assert (tuning.known_batches, held_out.known_batches) == (8, 4)
     assert values(held_out) == [1, 4, 7, 10]
     assert values(tuning) == [0, 2, 3, 5, 6, 8, 9, 11]
     assert (tuning.samples, held_out.samples) == (8, 4)

@@ -112,6 +112,19 @@ def test_small_and_large_arrays_together() -> None:
     assert weights.sum() == pytest.approx(SMALL + 100_000)
 
 
+def test_arrays_count_by_their_size() -> None:
+    large = np.random.default_rng(0).integers(1, 3, 64 * 512).astype(np.float32)
+    values, weights = of(large, np.full(5000, 0.5, np.float32)).distribution()
+    assert weights[np.argmin(values)] == pytest.approx(5000, rel=0.1)
+
+
+def test_other_places_are_sampled_in_other_arrays() -> None:
+    """Zeros where a sample that always starts at 0 would look: 1.3 % of the elements, not all of them."""
+    rng, trap = np.random.default_rng(0), np.arange(40_000) % 77 == 0
+    values, weights = of(*(np.where(trap, 0, rng.uniform(1, 2, 40_000)) for _ in range(40))).distribution()
+    assert weights[values < 0.5].sum() < 0.2 * weights.sum()
+
+
 @pytest.mark.parametrize("value", [-3.0, 0.0, 5.0])
 def test_constants(value: float) -> None:
     values, weights = of(np.full(50_000, value, np.float32)).distribution()

@@ -172,8 +172,9 @@ def test_leaves_alone(nodes):
 
 def test_refuses_what_the_runtime_cannot_run_and_names_it():
     before = model(
-        "g (float[N,4] x) => (float[N,4] y, float[N,4] z) { b = Gather(k, i) y = Add(x, b) d = Neg(k) z = Add(x, d) }",
+        "g (float[N,4] x) => (float[N,4] y, float[N,4] z) { b = Gather(k, i) y = Add(x, b) d = Neg(e) z = Add(x, d) }",
         k=np.ones((4,), np.float32),
+        e=np.ones((4,), np.float32),
         i=np.array([9], np.int64),
     )
     after, outcome = apply(before, fold_constants)

@@ -32,7 +32,7 @@ def test_batch_normalization_goes_into_conv():
     )
     after, outcome = apply(before, fuse_affine_after)
     assert outcome.changes == 1
-    assert_nodes(after, "y = Conv<pads=[1,1,1,1]>(x, w, a_bias)")
+    assert_nodes(after, "y = Conv <pads: ints = [1, 1, 1, 1]> (x, w, a_bias)")
     assert sorted(after.graph.initializers) == ["a_bias", "w"]
     assert_equivalent(before, after, rtol=1e-6)
 

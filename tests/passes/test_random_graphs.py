@@ -1,0 +1,24 @@
+"""Any graph, rewritten, computes what it computed, is no larger, and has the interface it had."""
+
+import numpy as np
+import onnx
+from hypothesis import HealthCheck, given, settings
+
+from onnxzip.model.load import load
+from onnxzip.model.save import model_bytes
+from onnxzip.passes.runner import run
+from tests.helpers.numerics import assert_equivalent
+from tests.helpers.random_graphs import CHANNELS, LENGTH, models
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(models())
+def test_random_graphs_stay_what_they_are(proto: onnx.ModelProto) -> None:
+    before = load(proto).model
+    after, _ = run(before, strict=True)
+    assert model_bytes(after) <= model_bytes(before)
+    assert sum(1 for _ in after.graph.all_nodes()) <= sum(1 for _ in before.graph.all_nodes())
+    for size in (1, 3):
+        rng = np.random.default_rng(size)
+        batch = {k: rng.standard_normal((size, CHANNELS, LENGTH)).astype(np.float32) for k in ("x", "z")}
+        assert_equivalent(before, after, rtol=2e-5, atol=1e-6, batch=batch)

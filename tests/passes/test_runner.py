@@ -1,0 +1,161 @@
+import time
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from onnxzip.errors import PassError
+from onnxzip.model.save import to_proto
+from onnxzip.passes import PASSES
+from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.remove_noops import remove_noops
+from onnxzip.passes.runner import run
+from tests.helpers.graphs import model, op_types
+from tests.helpers.numerics import assert_equivalent
+
+TEXT = "g (float[N,4] x) => (float[N,4] y) { a = Relu(x) b = Identity(a) c = Neg(b) y = Neg(c) }"
+
+
+def throws(graph: ir.Model, context: Context) -> Outcome:
+    graph.graph.remove(graph.graph[-1])
+    raise KeyError("half way")
+
+
+def breaks(graph: ir.Model, context: Context) -> Outcome:
+    graph.graph[0].outputs[0].name = "y"
+    return Outcome(1)
+
+
+def renames(graph: ir.Model, context: Context) -> Outcome:
+    graph.graph.outputs[0].name = "other"
+    return Outcome(1)
+
+
+def grows(graph: ir.Model, context: Context) -> Outcome:
+    graph.graph.doc_string = "x" * 500
+    return Outcome(1)
+
+
+def lies(graph: ir.Model, context: Context) -> Outcome:
+    for node in graph.graph:
+        if node.op_type == "Relu":
+            node.op_type = "Abs"
+            return Outcome(1)
+    return Outcome()
+
+
+def never_settles(graph: ir.Model, context: Context) -> Outcome:
+    graph.graph.doc_string = "a" if graph.graph.doc_string == "b" else "b"
+    return Outcome(1)
+
+
+BAD = [(throws, "threw KeyError"), (breaks, "name that is taken"), (renames, "output"), (grows, "grow from")]
+
+
+@pytest.mark.parametrize(("bad", "why"), BAD)
+def test_a_bad_pass_is_taken_back_and_the_rest_goes_on(bad, why):
+    before = model(TEXT)
+    after, records = run(before, (remove_noops, bad))
+    assert op_types(after) == ["Relu", "Neg", "Neg"]
+    assert [r.name for r in records] == ["remove_noops", bad.__name__]
+    assert why in records[1].taken_back
+    assert records[1].changes == 0
+    assert records[0].changes == 1
+    assert records[0].taken_back is None
+    assert_equivalent(before, after, rtol=0)
+
+
+@pytest.mark.parametrize(("bad", "why"), BAD)
+def test_strict_raises_and_names_the_pass(bad, why):
+    with pytest.raises(PassError, match=f"{bad.__name__}.*{why}"):
+        run(model(TEXT), (remove_noops, bad), strict=True)
+
+
+def test_numbers_are_verified_where_the_caller_can():
+    before, seen = model(TEXT), []
+
+    def verify(candidate: ir.Model) -> str | None:
+        seen.append(op_types(candidate))
+        return "the numbers differ" if "Abs" in op_types(candidate) else None
+
+    after, records = run(before, (lies, remove_noops), verify=verify)
+    assert op_types(after) == ["Relu", "Neg", "Neg"]
+    assert records[0].taken_back == "the numbers differ"
+    assert len(seen) == 2
+    with pytest.raises(PassError, match="numbers differ"):
+        run(before, (lies,), verify=verify, strict=True)
+
+
+def test_the_given_model_is_never_touched():
+    before = model(TEXT)
+    bytes_before = to_proto(before).SerializeToString(deterministic=True)
+    run(before)
+    assert to_proto(before).SerializeToString(deterministic=True) == bytes_before
+
+
+def test_two_runs_give_the_same_bytes():
+    before = model(
+        "g (float[N,3,8,8] x) => (float[N,4,8,8] y) { a = Conv(x, w) b = Mul(a, s) c = Mul(b, s) d = Sin(c) e = Sin(c) y = Add(d, e) }",
+        w=np.ones((4, 3, 1, 1), np.float32),
+        s=np.full((4, 1, 1), 2, np.float32),
+    )
+    first, second = (to_proto(run(before)[0]).SerializeToString(deterministic=True) for _ in range(2))
+    assert first == second
+
+
+def test_strict_and_lenient_runs_agree():
+    before = model(TEXT)
+    assert to_proto(run(before)[0]) == to_proto(run(before, strict=True)[0])
+
+
+def test_the_fixed_point_has_a_bound():
+    calls = []
+
+    def counted(graph: ir.Model, context: Context) -> Outcome:
+        calls.append(None)
+        return never_settles(graph, context)
+
+    before = model(TEXT)
+    before.graph.doc_string = "a"
+    _, records = run(before, (counted,), rounds=5)
+    assert len(calls) == 5
+    assert records[0].changes == 5
+
+
+def test_every_pass_runs_until_nothing_changes():
+    before = model(TEXT)
+    after, records = run(before, strict=True)
+    assert [r.name for r in records] == [p.__name__ for p in PASSES]
+    assert run(after, strict=True)[0].graph.num_nodes() == after.graph.num_nodes()
+    assert sum(r.changes for r in run(after, strict=True)[1]) == 0
+    assert all(r.seconds >= 0 for r in records)
+    assert {r.nodes for r in records if not r.changes} == {after.graph.num_nodes()}
+
+
+def test_what_was_odd_before_is_nobodys_fault():
+    before = model(TEXT)
+    before.graph[1].outputs[0].name = "a"  # a name twice; onnxruntime would refuse it, the passes need not
+    _, records = run(before, (remove_noops,))
+    assert records[0].taken_back is None
+
+
+def test_old_ir_versions_are_raised_when_a_constant_is_no_input():
+    before = model(TEXT)
+    before.ir_version = 3
+    assert run(before, (remove_noops,))[0].ir_version == 3
+    lifted = model("g (float[N,4] x) => (float[N,4] y) { a = Constant<value = float {2.0}>() y = Add(x, a) }")
+    lifted.ir_version = 3
+    assert run(lifted, strict=True)[0].ir_version == 4
+
+
+def test_the_cost_grows_with_the_graph():
+    def seconds(count: int) -> float:
+        lines = " ".join(f"v{i + 1} = {'Identity' if i % 2 else 'Sin'}(v{i})" for i in range(count))
+        graph = model(f"g (float[N] v0) => (float[N] v{count}) {{ {lines} }}")
+        start = time.process_time()
+        after, _ = run(graph)
+        assert after.graph.num_nodes() == count // 2
+        return time.process_time() - start
+
+    seconds(100)
+    assert seconds(4000) < 6 * seconds(1000) + 0.5

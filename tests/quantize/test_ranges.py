@@ -1,0 +1,105 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from onnxzip.errors import UsageError
+from onnxzip.quantize.ranges import clip_range, mse_range, percentile_range
+
+
+@dataclass
+class Fake:
+    """What calibration hands over, from an array."""
+
+    values: np.ndarray
+
+    @property
+    def low(self) -> float:
+        return float(self.values.min(initial=np.inf))
+
+    @property
+    def high(self) -> float:
+        return float(self.values.max(initial=-np.inf))
+
+    @property
+    def count(self) -> int:
+        return self.values.size
+
+    def distribution(self) -> tuple[np.ndarray, np.ndarray]:
+        values, counts = np.unique(self.values.astype(np.float64), return_counts=True)
+        return values, counts.astype(np.float64)
+
+
+def error(x: np.ndarray, low: float, high: float) -> float:
+    """Mean squared error of 255 steps over a range, rounding done in truth."""
+    step = (high - low) / 255
+    return float(((np.clip(np.round(x / step), round(low / step), round(high / step)) * step - x) ** 2).mean())
+
+
+def test_minmax_is_exact() -> None:
+    assert clip_range([Fake(np.array([-1.5, 0, 2]))], "minmax") == (-1.5, 2)
+
+
+def test_tensors_that_share_a_scale_are_merged() -> None:
+    assert clip_range([Fake(np.array([0.0, 1])), Fake(np.array([-3.0, 0.5])), Fake(np.empty(0))], "minmax") == (-3, 1)
+
+
+def test_mse_cuts_a_lone_outlier_and_does_not_cut_a_uniform_tensor() -> None:
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal(1_000_000).round(3)
+    low, high = clip_range([Fake(np.append(normal, 60.0))], "mse")
+    assert high < 30
+    assert low >= normal.min()
+    uniform = Fake(rng.random(10_000))
+    assert clip_range([uniform], "mse")[1] == pytest.approx(uniform.high, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mse_is_close_to_the_best_clip(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(3, 20_000) * np.where(rng.random(20_000) < 0.5, 1, 0.3)
+    low, high = clip_range([Fake(x)], "mse")
+    best = min(error(x, x.min() * a, x.max() * b) for a in np.geomspace(1, 0.05, 25) for b in np.geomspace(1, 0.05, 25))
+    assert error(x, low, high) <= 1.1 * best
+
+
+def test_one_sided_tensors_start_at_zero() -> None:
+    x = np.maximum(np.random.default_rng(0).standard_normal(10_000), 0)
+    assert clip_range([Fake(x)], "mse")[0] == 0
+
+
+def test_exact_zeros_cost_nothing() -> None:
+    x = np.random.default_rng(0).standard_normal(5_000)
+    assert clip_range([Fake(np.append(x, np.zeros(10**6)))], "mse") == clip_range([Fake(x)], "mse")
+
+
+def test_huge_values_do_not_overflow() -> None:
+    low, high = mse_range(np.array([-3e38, 1e38, 3e38]), np.ones(3), -3e38, 3e38)
+    assert np.isfinite([low, high]).all()
+
+
+def test_percentile_leaves_out_half_on_either_side() -> None:
+    values = np.arange(100_000, dtype=np.float64)
+    low, high = percentile_range(values, np.ones(100_000), 0, 99_999)
+    assert low == pytest.approx(5, abs=1)
+    assert high == pytest.approx(99_994, abs=1)
+    assert percentile_range(np.empty(0), np.empty(0), -1, 2) == (-1, 2)
+
+
+def test_percentile_stays_within_the_extremes_when_bins_do_not() -> None:
+    assert percentile_range(np.array([-2.0, 3.0]), np.ones(2), -1.5, 2.5) == (-1.5, 2.5)
+
+
+def test_infinite_extremes_are_refused_failure_18() -> None:
+    with pytest.raises(ValueError, match="range from -inf to 1.0"):
+        clip_range([Fake(np.array([-np.inf, 1]))], "mse")
+
+
+def test_tensor_without_values_is_refused() -> None:
+    with pytest.raises(ValueError, match="no calibration value"):
+        clip_range([Fake(np.empty(0))], "minmax")
+
+
+def test_unknown_method_is_refused() -> None:
+    with pytest.raises(UsageError, match="minmax, mse, percentile"):
+        clip_range([Fake(np.ones(1))], "entropie")
