@@ -13,8 +13,7 @@ import onnxruntime as ort
 from google.protobuf.message import EncodeError
 
 from onnxzip.errors import ModelError
-from onnxzip.model.save import to_shallow_proto
-from onnxzip.model.walk import graphs_of
+from onnxzip.model.save import inlined, to_shallow_proto
 
 Batch = Mapping[str, Any]
 """One feed: input name to numpy array (sequences and maps as lists and dicts)."""
@@ -106,6 +105,7 @@ def _shared_weights(model: ir.Model) -> dict[str, np.ndarray[Any, Any]]:
         and tensor.nbytes > SHARED_BYTES
         and tensor.dtype in _SHAREABLE
         and not value.is_graph_input()
+        and (value.uses() or value.is_graph_output())  # onnxruntime drops the others before it looks for them
     }
 
 
@@ -115,17 +115,12 @@ def _serialize(model: ir.Model, shared: Collection[str]) -> bytes:
     Raises:
         ModelError: the rest is larger than protobuf's 2 GiB.
     """
-    copy = model.clone()
-    for graph in graphs_of(copy):
-        for name, value in graph.initializers.items():
-            tensor = value.const_value
-            if tensor is None:
-                continue
-            if graph is copy.graph and name in shared:
-                shape = ir.Shape(tensor.shape.numpy())
-                value.const_value = ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name)
-            elif isinstance(tensor, ir.ExternalTensor):
-                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=name)
+    copy = inlined(model)
+    for name in shared:
+        value = copy.graph.initializers[name]
+        if (tensor := value.const_value) is not None:
+            shape = ir.Shape(tensor.shape.numpy())
+            value.const_value = ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name)
     try:
         content: bytes = to_shallow_proto(copy).SerializeToString()
     except (EncodeError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 The bytes are added up as 64-bit words in 1021 columns (a prime, so that rows of usual sizes do not line up), modulo 2^64, and
 the columns are hashed with the name, the dtype and the shape. Hashing all bytes would cost 4 % of a pass through a small
-convolutional network; this costs 0.2 %.
+convolutional network (SqueezeNet, 7.5 ms); this costs 0.4 %.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Statistics of tensors that stream and merge: exact extremes, and a histogram whose body is sampled and whose tails are not.
 
-A uniform sample misses the tail, and the tail decides the clip. Counting every element costs more than the model does. So:
+A uniform sample misses the tail, and the tail decides the clip. Counting every element can cost as much as a small model does. So:
 
     body    every s-th element, about 512 an array; counted s times each
     tails   the maximum (and minimum) over blocks of B = 16 elements, of which every element is in one

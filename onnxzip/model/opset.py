@@ -9,6 +9,9 @@ from onnxzip.errors import ModelError
 from onnxzip.model.save import INTERFACE
 from onnxzip.model.walk import ONNX_DOMAINS
 
+_SMALL = 1024
+"""Larger initializers are no shapes, axes or scalars that a conversion could want to read."""
+
 
 def opset_of(model: ir.Model) -> int:
     """Version of the standard operators, 0 when the model imports none (pure ONNX-ML)."""
@@ -18,6 +21,7 @@ def opset_of(model: ir.Model) -> int:
 def raise_opset(model: ir.Model, version: int) -> ir.Model:
     """A model of at least this opset, converted by `onnx.version_converter`; the same model when it is new enough.
 
+    Weights do not pass through the converter: it sees them as inputs, and they are shared with the result.
     The caller checks the numbers of what comes back, as after any rewrite.
 
     Raises:
@@ -25,17 +29,30 @@ def raise_opset(model: ir.Model, version: int) -> ir.Model:
     """
     if opset_of(model) >= version:
         return model
-    weights = {n: v.const_value for n, v in model.graph.initializers.items()}
+    copy, weights = model.clone(), dict[str, ir.TensorProtocol]()
+    for name, value in tuple(copy.graph.initializers.items()):
+        if value.const_value is not None and value.const_value.nbytes > _SMALL and not value.is_graph_input():
+            weights[name] = value.const_value
+            del copy.graph.initializers[name]
+            copy.graph.inputs.append(value)
     try:
-        proto = ir.to_proto(ir.external_data.load_to_model(model.clone()))
-        converted = ir.from_proto(onnx.version_converter.convert_version(proto, version))
+        converted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(copy), version))
     except Exception as error:  # the converter throws RuntimeError, ConvertError or protobuf errors
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(
-            f"opset {opset_of(model)} cannot be raised to {version}: {str(error).splitlines()[0][:200]}. Export the model with opset {version} or newer."
+            f"opset {opset_of(model)} cannot be raised to {version}: {reason}. Export the model with opset {version} or newer."
         ) from error
-    for name, value in converted.graph.initializers.items():
-        if name in weights:
-            value.const_value = weights[name]  # share the tensors instead of holding the converter's copies
+    _put_back(converted, weights)
     converted.graph.meta[INTERFACE] = model.graph.meta.get(INTERFACE)
     converted.metadata_props.update(model.metadata_props)
     return converted
+
+
+def _put_back(model: ir.Model, weights: dict[str, ir.TensorProtocol]) -> None:
+    """Turn the inputs that stand for weights into initializers again."""
+    graph = model.graph
+    stand_ins = [v for v in graph.inputs if v.name in weights]
+    for value in stand_ins:
+        graph.inputs.remove(value)
+        value.const_value = weights[value.name or ""]
+        graph.register_initializer(value)

@@ -79,7 +79,18 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
         raise ModelError(
             f"the model is {size / 2**30:.1f} GiB, above protobuf's 2 GiB: save it to a file instead, its weights go to external data"
         )
-    return to_shallow_proto(ir.external_data.load_to_model(model.clone()))
+    return to_shallow_proto(inlined(model))
+
+
+def inlined(model: ir.Model, below: int | None = None) -> ir.Model:
+    """A copy whose external weights (those of up to `below` bytes) count as tensors in memory. They stay mapped, not read."""
+    copy = model.clone()
+    for graph in graphs_of(copy):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and (below is None or tensor.nbytes <= below):
+                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+    return copy
 
 
 def save(model: ir.Model, path: str | os.PathLike[str], *, external: bool = False) -> tuple[Path, ...]:
@@ -112,7 +123,7 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         data = Path(folder) / "data"
         copy = ir.external_data.unload_from_model(
-            model.clone(), folder, data.name, size_threshold_bytes=EXTERNAL_THRESHOLD
+            inlined(model, below=EXTERNAL_THRESHOLD), folder, data.name, size_threshold_bytes=EXTERNAL_THRESHOLD
         )
         if not data.exists():
             with replacing(target) as temporary:

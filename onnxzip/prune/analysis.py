@@ -61,10 +61,12 @@ class Read:
         """Whether output m depends on position k at all; shape (M, K)."""
         return _blocks((self.taps != 0).any(axis=-1), self.groups)
 
-    @cached_property
-    def sums(self) -> Numbers:
-        """The weights summed over their taps, shape (M, K), in float64."""
-        return _blocks(self.taps.sum(axis=-1, dtype=np.float64), self.groups)
+    def total(self, where: Flags) -> Numbers:
+        """`Σ_k W[m, k] · known[k]` over the given constant positions and all taps, in float64; length M."""
+        if self.groups == 1:
+            return np.asarray(self.taps[:, where].sum(axis=-1, dtype=np.float64) @ self.known[where])
+        sums = _blocks(self.taps.sum(axis=-1, dtype=np.float64), self.groups)
+        return np.asarray(sums[:, where] @ self.known[where])
 
     @cached_property
     def absorbed(self) -> Flags:
@@ -150,6 +152,14 @@ class Analysis:
         ids = self.channels.fresh(count)
         self.layers.append(Layer(node, ids))
         return ids
+
+    def join(self, left: Labels, right: Labels, why: str) -> None:
+        """Let channels at equal positions go together; those that meet a position that cannot go stay, for this reason."""
+        self.channels.join(left.vector, right.vector, why)
+        for one, other in ((left, right), (right, left)):
+            stops = (one.vector != 0) & (other.vector == 0)
+            if stops.any():
+                self.stops.append(Stop(why, int(stops.sum()), int((stops & np.isfinite(one.numbers)).sum())))
 
     def freeze(self, value: ir.Value | None, why: str) -> None:
         """Let all channels of a value stay, for this reason. Values without channels are left as they are."""

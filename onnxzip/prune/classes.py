@@ -88,12 +88,13 @@ def _spread(reads: list[Read], roots: Ids, positions: list[Flags], seed: Flags) 
 
 
 def _merges(reads: list[Read], roots: Ids, blocked: list[Flags], stuck: Flags) -> dict[int, int]:
-    """Case 3: for each class that can be merged, the first one that can stand in for it.
+    """Case 3: for each class that can be merged, the first one that can stand in for it, large constants first.
 
     Layers that have groups, share their weights or read a class at several positions take no part.
     """
     blocking: dict[int, set[int]] = {int(r): set() for r in np.flatnonzero(stuck)}
     plain: dict[int, set[int]] = {r: set() for r in blocking}
+    size = dict.fromkeys(blocking, np.inf)
     for number, read in enumerate(reads):
         classes = roots[read.ids]
         single = read.groups == 1 and _sole(read)
@@ -103,9 +104,10 @@ def _merges(reads: list[Read], roots: Ids, blocked: list[Flags], stuck: Flags) -
                 blocking[r].add(number)
             if single and np.isfinite(read.known[k]) and read.known[k] != 0 and (classes == r).sum() == 1:
                 plain[r].add(number)
+                size[r] = min(size[r], abs(float(read.known[k])))
     merges: dict[int, int] = {}
     standing: list[int] = []
-    for r in blocking:
+    for r in sorted(blocking, key=lambda r: (-size[r], r)):
         other = next((s for s in standing if blocking[r] <= plain[s] & plain[r]), None)
         if other is None:
             standing.append(r)

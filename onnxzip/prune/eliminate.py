@@ -115,7 +115,11 @@ def _notes(state: Analysis, decision: Decision) -> Iterator[str]:
         held = decision.stuck[decision.roots[read.ids]] & ~decision.leaves(read.ids) & ~read.absorbed
         held &= np.isfinite(read.known)
         if held.any():
-            why = "has no bias that takes a constant" if read.uniform else "pads with zeros, so that a constant does not fit its bias"
+            why = (
+                "has no bias that takes a constant"
+                if read.uniform
+                else "pads with zeros, so that a constant does not fit its bias"
+            )
             yield f"{label(read.node)} {why}: {_count(int(held.sum()), 'constant channel')} kept"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.errors import ModelError
+from onnxzip.model.opset import opset_of
 from onnxzip.prune.analysis import Read
 from onnxzip.prune.labels import Numbers
 from onnxzip.runtime import Session
@@ -42,7 +43,7 @@ def evaluate(node: ir.Node, operands: Sequence[Operand], model: ir.Model) -> Num
         [copy.outputs[0]],
         nodes=[copy],
         initializers=[v for v in inputs if v is not None],
-        opset_imports=dict(model.graph.opset_imports),
+        opset_imports={"": opset_of(model)},
         name="constants",
     )
     try:
@@ -69,7 +70,7 @@ def through(read: Read, bias: Numbers | None, dtype: np.dtype[np.generic]) -> Nu
     out = np.full(len(read.outs), np.nan)
     if clear.any():
         moved = shifting.any() and read.uniform
-        add = read.alpha * (read.sums[:, shifting] @ read.known[shifting]) if moved else 0.0
+        add = read.alpha * read.total(shifting) if moved else 0.0
         out[clear] = _rounded(read.beta * bias + add, dtype)[clear]  # 3
     return out
 

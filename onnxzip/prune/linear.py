@@ -27,10 +27,10 @@ def conv(state: Analysis, node: ir.Node) -> str | None:
     2. one channel a group (depthwise, M / C filters each): labels pass through, each repeated M / C times.
     3. anything between: equal indices are tied across groups, on both sides.
     """
-    weights = state.floats(node.inputs[1])
-    if weights is None or weights.ndim < 3:
+    weights, groups = state.floats(node.inputs[1]), node.attributes.get_int("group", 1)
+    if weights is None or weights.ndim < 3 or len(weights) % groups:
         return _WEIGHTS
-    groups, (count, width) = node.attributes.get_int("group", 1), weights.shape[:2]
+    count, width = weights.shape[:2]
     bias = _vector(state, node, 2, count)
     if bias is None:
         return _BIAS

@@ -53,7 +53,7 @@ def concat(state: Analysis, node: ir.Node) -> str | None:
     if len(carriers) < len(node.inputs):
         return "puts its channels beside values that have none that can go"
     for other in carriers[1:]:
-        state.channels.join(carriers[0].vector, other.vector, f"{label(node)} ties it to channels that stay")
+        state.join(carriers[0], other, f"{label(node)} ties it to channels that stay")
     numbers = np.stack([c.numbers for c in carriers])
     known = np.where((numbers == numbers[0]).all(axis=0), numbers[0], np.nan)
     ids = np.maximum.reduce([c.vector for c in carriers])

@@ -99,11 +99,11 @@ def _operand(state: Analysis, index: int, value: ir.Value, from_end: int, labels
 
 def _joined(state: Analysis, node: ir.Node, operands: list[_Operand], size: int) -> Ids:
     """Join what meets; the labels of the result."""
-    carriers = [o.labels.vector for o in operands if o.labels is not None]
-    ids: Ids = np.maximum.reduce(carriers)  # where one is 0 the others are frozen
+    carriers = [o.labels for o in operands if o.labels is not None]
+    ids: Ids = np.maximum.reduce([c.vector for c in carriers])  # where one is 0 the others are frozen
     for o in operands:
         if o.labels is not None:
-            state.channels.join(ids, o.labels.vector, f"{label(node)} ties it to channels that stay")
+            state.join(carriers[0], o.labels, f"{label(node)} ties it to channels that stay")
         elif o.size == 1:
             continue  # 1, 2: broadcast along the channels
         elif o.content is not None:
@@ -136,7 +136,7 @@ def _numbers(operand: _Operand, size: int) -> Numbers:
     if operand.labels is not None:
         return operand.labels.numbers
     content = operand.content
-    if content is None or content.dtype.kind not in "fiub":
+    if content is None or content.size == 0 or content.dtype.kind not in "fiub":
         return np.full(size, np.nan)
     axis = operand.axis
     lines = content.reshape(1, -1) if axis < 0 else np.moveaxis(content, axis, 0).reshape(content.shape[axis], -1)

@@ -28,9 +28,9 @@ class Elimination:
     """What was removed and what was left alone.
 
     Attributes:
-        widths: the layers that lost channels, in graph order; empty when nothing was removed.
+        widths: the layers that lost channels, empty when nothing was removed.
         notes: channels that are constant and stay all the same, each naming the node that holds them.
-        frozen: every place that ties channels down, one sentence each, in graph order.
+        frozen: every place that ties channels down, one sentence each.
     """
 
     widths: tuple[Width, ...] = ()

@@ -114,8 +114,8 @@ def _tie_shared(state: Analysis) -> None:
             continue  # 1
         cuts = [state.cuts[s] for s in slots]
         if not _only_read_by(state, weight, slots) or any(set(c) != set(cuts[0]) for c in cuts):
-            for ids in (i for c in cuts for i in c.values()):
-                state.channels.freeze(ids, f"weight {weight.name!r} is also used where it cannot shrink")  # 3
+            for value in dict.fromkeys(v for node, _ in slots for v in (*node.inputs, *node.outputs)):
+                state.freeze(value, f"weight {weight.name!r} is also used where it cannot shrink")  # 3
             continue
         for axis, ids in cuts[0].items():
             for other in cuts[1:]:

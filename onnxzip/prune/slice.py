@@ -25,8 +25,8 @@ def apply(state: Analysis, decision: Decision) -> None:
         _absorb(state, decision, read, contents)
         _merge(state, decision, read, contents)
     writer = _Writer(state)
-    for slot, cuts in state.cuts.items():
-        keep = {axis: ~gone for axis, ids in cuts.items() if (gone := decision.leaves(ids)).any()}
+    for slot in dict.fromkeys((*contents, *state.cuts)):
+        keep = {axis: ~gone for axis, ids in state.cuts.get(slot, {}).items() if (gone := decision.leaves(ids)).any()}
         if slot in contents or (keep and _present(slot)):
             writer.put(slot, contents.get(slot), keep)
     for node, (axis, ids) in state.targets.items():
@@ -45,7 +45,7 @@ def _absorb(state: Analysis, decision: Decision, read: Read, contents: dict[Slot
     going = decision.leaves(read.ids) & read.absorbed & (read.known != 0)
     if read.bias is None or not going.any():
         return
-    delta = read.alpha / read.beta * (read.sums[:, going] @ read.known[going])
+    delta = read.alpha / read.beta * read.total(going)
     node, index = read.bias
     old = state.constant(node.inputs[index]) if _present(read.bias) else np.zeros(len(read.outs), read.taps.dtype)
     if old is not None and delta.any():

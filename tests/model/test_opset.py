@@ -16,8 +16,8 @@ from tests.helpers.numerics import assert_equivalent
 
 def test_an_old_model_is_raised_and_does_the_same():
     old = model(
-        '<ir_version: 4, opset_import: ["" : 9]> g (float[N,4] x) => (float[N,4] y) { t = Clip <min = 0.0, max = 6.0> (x) s = Add(t, w) y = Softmax(s) }',
-        w=np.ones(4, np.float32),
+        '<ir_version: 4, opset_import: ["" : 9]> g (float[N,400] x) => (float[N,400] y) { t = Clip <min = 0.0, max = 6.0> (x) s = Add(t, w) y = Softmax(s) }',
+        w=np.ones(400, np.float32),
     )
     new = raise_opset(old, 13)
     assert opset_of(new) == 13

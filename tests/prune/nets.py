@@ -91,7 +91,9 @@ class Net:
         return load(self.proto(*outputs, ranks=ranks)).model
 
 
-def check(model: ir.Model, removed: int, *, multiple: int = 1, rtol: float = 1e-5, sizes: tuple[int, ...] = (2, 3)) -> tuple[ir.Model, Elimination]:
+def check(
+    model: ir.Model, removed: int, *, multiple: int = 1, rtol: float = 1e-5, sizes: tuple[int, ...] = (2, 3)
+) -> tuple[ir.Model, Elimination]:
     """Eliminate, and hold every promise: the number of channels, the numbers, the input untouched, a fixed point, equal bytes."""
     before = to_proto(model).SerializeToString(deterministic=True)
     result, record = eliminate(model, multiple=multiple)
@@ -100,9 +102,13 @@ def check(model: ir.Model, removed: int, *, multiple: int = 1, rtol: float = 1e-
     assert to_proto(model).SerializeToString(deterministic=True) == before
     again, second = eliminate(result, multiple=multiple)
     assert not second.widths
-    assert to_proto(again).SerializeToString(deterministic=True) == to_proto(result).SerializeToString(deterministic=True)
+    assert to_proto(again).SerializeToString(deterministic=True) == to_proto(result).SerializeToString(
+        deterministic=True
+    )
     repeated, _ = eliminate(model, multiple=multiple)
-    assert to_proto(repeated).SerializeToString(deterministic=True) == to_proto(result).SerializeToString(deterministic=True)
+    assert to_proto(repeated).SerializeToString(deterministic=True) == to_proto(result).SerializeToString(
+        deterministic=True
+    )
     if not removed:
         assert to_proto(result).SerializeToString(deterministic=True) == before
     return result, record
@@ -115,4 +121,8 @@ def width(model: ir.Model, node: str) -> int:
     assert weights is not None
     assert weights.const_value is not None
     shape = weights.const_value.shape.numpy()
-    return int(shape[0] if found.op_type == "Conv" or (found.op_type == "Gemm" and found.attributes.get_int("transB", 0)) else shape[1])
+    return int(
+        shape[0]
+        if found.op_type == "Conv" or (found.op_type == "Gemm" and found.attributes.get_int("transB", 0))
+        else shape[1]
+    )

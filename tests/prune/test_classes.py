@@ -87,6 +87,15 @@ def test_constants_merge_only_with_those_that_the_same_layers_read():
     assert width(result, "conv0") == 3
 
 
+def test_the_largest_constant_stands_in_for_the_others():
+    net = Net("N", 3, 8, 8)
+    a = net.conv("x", 4, 3, constant={0: 1e-30, 1: 2.0})
+    result, _ = check(net.model(net.conv(a, 2, 4, pad=1)), 1)
+    kept = result.graph.initializers["w1"].const_value
+    assert kept is not None
+    assert kept.numpy()[0] == 2.0
+
+
 def test_constants_on_both_sides_of_a_residual_add_merge_where_all_readers_agree():
     net = Net("N", 4, 8, 8)
     stem = net.conv("x", 4, 4, pad=1, constant={0: 1.0, 1: -2.0, 2: 0.5})

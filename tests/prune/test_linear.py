@@ -230,3 +230,12 @@ def test_half_precision():
     h = net.op("Conv", h, net.weight((net.random(2, 6, 1, 1)).astype(np.float16)))
     result, _ = check(net.model(net.op("Cast", h, to=onnx.TensorProto.FLOAT)), 2, rtol=2e-3)
     assert initializer(result, "w0").dtype == np.float16
+
+
+def test_constants_into_a_single_output():
+    net = Net("N", 5)
+    first = net.random(5, 4)
+    first[:, 1] = 0
+    h = net.op("Add", net.op("MatMul", "x", net.weight(first)), net.weight(np.full(4, 2, np.float32)))
+    y = net.op("Add", net.op("MatMul", h, net.weight(net.random(4, 1))), net.weight(net.random(1)))
+    check(net.model(y, ranks=(2,)), 1)

@@ -128,12 +128,19 @@ def test_shape_is_harmless_where_the_channels_are_not_counted():
     for index, removed in ((0, 1), (-1, 1), (1, 0)):
         net = Net("N", 3, 6, 6)
         h = net.conv("x", 4, 3, zero=(1,))
-        size = net.op("Cast", net.op("Gather", net.op("Shape", h), net.weight(np.int64(index))), to=onnx.TensorProto.FLOAT)
+        size = net.op(
+            "Cast", net.op("Gather", net.op("Shape", h), net.weight(np.int64(index))), to=onnx.TensorProto.FLOAT
+        )
         check(net.model(net.op("Mul", net.conv(h, 2, 4), size)), removed)
 
 
 def test_shape_that_is_sliced_or_starts_late():
-    for attributes, bounds, removed in (({}, [2, 4], 1), ({"start": 2}, None, 1), ({}, [0, 2], 0), ({"end": 2}, None, 0)):
+    for attributes, bounds, removed in (
+        ({}, [2, 4], 1),
+        ({"start": 2}, None, 1),
+        ({}, [0, 2], 0),
+        ({"end": 2}, None, 0),
+    ):
         net = Net("N", 3, 6, 6)
         h = net.conv("x", 4, 3, zero=(1,))
         sizes = net.op("Shape", h, **attributes)

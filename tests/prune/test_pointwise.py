@@ -73,9 +73,7 @@ def test_residual_add_with_a_graph_input_freezes_and_names_it():
     net = Net("N", 8, 6, 6)
     h = net.op("Add", net.conv("x", 8, 8, pad=1, zero=(0, 1)), "x")
     _, record = check(net.model(net.conv(h, 4, 8)), 0)
-    assert record.notes == (
-        "Add 'add1' ties it to 'x', which has no channels that can go: 2 constant channels kept",
-    )
+    assert record.notes == ("Add 'add1' ties it to 'x', which has no channels that can go: 2 constant channels kept",)
 
 
 @pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1, 1), (1, 1), (), (1, 1, 6), (8, 6, 6)])
@@ -130,9 +128,7 @@ def test_operands_of_unknown_size_are_refused():
     net.inputs.append(onnx.helper.make_tensor_value_info("gate", onnx.TensorProto.FLOAT, ["N", "C", 1, 1]))
     h = net.op("Mul", net.conv("x", 2, 3, zero=(1,)), "gate")
     _, record = check(net.model(net.conv(h, 4, 2)), 0, sizes=(1, 2))
-    assert record.notes == (
-        "Mul 'mul1' ties its channels to 'gate', whose size is unknown: 1 constant channel kept",
-    )
+    assert record.notes == ("Mul 'mul1' ties its channels to 'gate', whose size is unknown: 1 constant channel kept",)
 
 
 def test_channels_on_different_axes_are_refused():
@@ -157,3 +153,18 @@ def test_elementwise_operators_of_opset_6_are_refused():
     model = net.model(net.conv(h, 2, 4))
     _, record = eliminate(model)
     assert record.removed == 0
+
+
+def test_channels_that_meet_fixed_ones_in_a_part_only():
+    net = Net("N", 3, 6, 6)
+    both = net.op("Concat", net.conv("x", 5, 3, pad=1, zero=(0, 1)), "x", axis=1)
+    h = net.op("Add", both, net.conv("x", 8, 3, pad=1, zero=(0, 1, 6)))
+    _, record = check(net.model(net.conv(h, 4, 8)), 4)
+    assert record.notes == ("Add 'add3' ties it to channels that stay: 1 constant channel kept",)
+    assert "3: Add 'add3' ties it to channels that stay" in record.widths[1].stayed
+
+
+def test_empty_constants_are_left_alone():
+    net = Net("N", 3, 6, 0)
+    h = net.op("Mul", net.conv("x", 4, 3, 1, zero=(1,)), net.weight(np.zeros((4, 6, 0), np.float32)))
+    check(net.model(net.conv(h, 2, 4, 1)), 1)

@@ -52,9 +52,7 @@ def test_what_a_body_reads_from_outside_stays():
     h = net.conv("x", 8, 3, zero=(0, 1))
     other = net.conv("x", 8, 3, zero=(0, 1))
     out = helper.make_tensor_value_info("o", 1, None)
-    branch = [
-        helper.make_graph([helper.make_node(op, [h], ["o"])], op, [], [out]) for op in ("Relu", "Neg")
-    ]
+    branch = [helper.make_graph([helper.make_node(op, [h], ["o"])], op, [], [out]) for op in ("Relu", "Neg")]
     y = net.op("If", net.weight(np.array(True)), then_branch=branch[0], else_branch=branch[1])
     y = net.op("Add", net.op("ReduceMean", y), net.conv(net.op("Add", h, h), 2, 8))
     result, record = check(net.model(net.op("Add", y, net.conv(other, 2, 8))), 2)
