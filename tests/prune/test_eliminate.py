@@ -1,4 +1,5 @@
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import onnx_ir as ir
@@ -75,8 +76,6 @@ def test_observer_is_told():
             self.names: list[str] = []
 
         def step(self, name: str, total: int | None = None):
-            from contextlib import nullcontext
-
             self.names.append(name)
             return nullcontext(lambda: self.names.append("round"))
 

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnxzip.prune import eliminate
 from tests.prune.nets import Net, check
 
 
@@ -132,6 +133,4 @@ def constants(draw: st.DrawFn) -> tuple[Net, str]:
 def test_constants_of_every_kind_are_exact(case, multiple):
     net, output = case
     model = net.model(output)
-    from onnxzip.prune import eliminate
-
     check(model, eliminate(model, multiple=multiple)[1].removed, multiple=multiple, rtol=1e-4)

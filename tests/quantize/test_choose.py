@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from onnxzip.config import Config
+from onnxzip.errors import UsageError
+from onnxzip.model.save import model_bytes, to_proto
+from onnxzip.quantize import quantize
+from tests.helpers.graphs import model
+from tests.quantize.audit import feeds, sqnr
+
+W = np.random.default_rng(0).standard_normal((16, 16, 3, 3)).astype(np.float32)
+
+
+def net() -> ir.Model:
+    return model(
+        "agraph (float[N,16,8,8] x) => (float[N,16,4,4] y) { [one] a = Conv(x, w) r = Relu(a) [two] y = Conv(r, v) }",
+        w=W,
+        v=W + 1,
+    )
+
+
+def test_quantizes_and_says_so() -> None:
+    choice = quantize(net(), feeds(net()), Config(keep_float=("two",)))
+    assert choice.model is not None
+    assert choice.summary == "1 nodes with weights run in int8, 1 stay float"
+    assert choice.notes == ("Conv 'two' stays float: kept float as asked (keep_float)",)
+    assert sqnr(net(), choice.model, feeds(net())[0]) > 20
+
+
+def test_plan_is_replayed_to_the_same_bytes(tmp_path: Path) -> None:
+    first = quantize(net(), feeds(net()), Config())
+    assert first.plan is not None
+    path = tmp_path / "plan.json"
+    path.write_text(first.plan.to_json(), encoding="utf-8")
+    again = quantize(net(), [], Config(plan=str(path)))
+    assert first.model is not None
+    assert again.model is not None
+    assert to_proto(first.model).SerializeToString() == to_proto(again.model).SerializeToString()
+
+
+def test_two_runs_give_the_same_plan() -> None:
+    plans = [quantize(net(), feeds(net()), Config(), method=m).plan for m in ("mse", "mse", "minmax")]
+    assert plans[0] == plans[1] != plans[2]
+
+
+def test_plan_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the plan cannot be read"):
+        quantize(net(), [], Config(plan=str(tmp_path / "none.json")))
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(UsageError, match=r"bad\.json: the plan is not JSON"):
+        quantize(net(), [], Config(plan=str(tmp_path / "bad.json")))
+
+
+def test_plan_and_keep_float_contradict_each_other() -> None:
+    with pytest.raises(UsageError, match="no say when a plan is replayed"):
+        quantize(net(), [], Config(plan="p.json", keep_float=("Conv",)))
+
+
+def test_nothing_to_do_is_a_sentence_and_needs_no_data() -> None:
+    choice = quantize(model("agraph (float[N] x) => (float[N] y) { y = Relu(x) }"), [], Config())
+    assert choice.model is None
+    assert choice.summary.startswith("nothing to quantize: the model has no Conv")
+
+
+def test_file_never_grows_failure_29() -> None:
+    tiny = model(
+        "agraph (float[N,2,8,8] x) => (float[N,3,8,8] y) { y = Conv(x, w) }", w=np.ones((3, 2, 1, 1), np.float32)
+    )
+    choice = quantize(tiny, feeds(tiny), Config())
+    assert choice.model is None
+    assert choice.summary.startswith(f"not quantized: the file would grow from {model_bytes(tiny)} to ")
+
+
+def test_opset_that_cannot_be_raised_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("No Adapter")
+
+    old = model(
+        '<ir_version: 7, opset_import: ["" : 11]> agraph (float[N,16,8,8] x) => (float[N,16,6,6] y) { y = Conv(x, w) }',
+        w=W,
+    )
+    monkeypatch.setattr(onnx.version_converter, "convert_version", fail)
+    choice = quantize(old, feeds(old), Config())
+    assert choice.model is None
+    assert "opset 11 cannot be raised to 13" in choice.summary
+
+
+def test_long_lists_of_float_nodes_are_cut_in_the_notes_only() -> None:
+    body = " ".join(f"t{i} = ConvTranspose<pads=[1,1,1,1]>({f't{i - 1}' if i else 'x'}, w)" for i in range(15))
+    many = model(
+        f"agraph (float[N,16,8,8] x) => (float[N,16,8,8] y) {{ {body} y = Conv<pads=[1,1,1,1]>(t14, v) }}",
+        w=W / 20,
+        v=W,
+    )
+    choice = quantize(many, feeds(many), Config())
+    assert choice.notes[-1] == "3 more nodes stay float: the plan names them"
+    assert choice.plan is not None
+    assert len(choice.plan.left) == 15
