@@ -86,9 +86,11 @@ class Ledger:
     # Exact stages
 
     def exact_problem(self, candidate: ir.Model) -> str | None:
-        """Why `candidate` is not an exact rewrite of the original, or None: structure, interface, loading, numbers."""
+        """Why `candidate` is not an exact rewrite of the original, or None: structure, interface, size, loading, numbers."""
         if found := problems(candidate, self._signature):
             return found[0]
+        if (grown := model_bytes(candidate) - model_bytes(self.best)) > 0:
+            return f"the file would be {grown} bytes larger"
         try:
             session = Session(candidate, level="none")
             if self._probe is None:

@@ -35,6 +35,7 @@ def small() -> onnx.ModelProto:
 
 
 def test_a_pass_that_changes_numbers_is_named_and_taken_back(monkeypatch):
+    """PEER_FAILURES 9: a check that fails stops what it checks."""
     monkeypatch.setattr(pipeline, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
     result = onnxzip.optimize(small())
     assert [n.op_type for n in result.to_proto().graph.node] == ["Relu"]

@@ -27,6 +27,10 @@ from onnxzip.prune.rules import analyse
 ROUNDS = 8
 """One round finds all there is, but for what the merging of constants sets free; each round removes at least one channel."""
 
+_STUCK = "constant, but a layer that reads it can neither fold nor merge it"
+_NO_BIAS = "has no bias that takes a constant"
+_PADS = "pads with zeros, so that a constant does not fit its bias"
+
 
 def eliminate(model: ir.Model, *, multiple: int = 1, observer: Observer = SILENT) -> tuple[ir.Model, Elimination]:
     """Remove the channels that provably do nothing.
@@ -76,10 +80,8 @@ def _rows(state: Analysis, decision: Decision, multiple: int) -> Iterator[Width]
         gone = decision.leaves(layer.ids)
         if not gone.any():
             continue
-        name, others = (
-            label(layer.node),
-            set().union(*(owners.get(r, set()) for r in decision.roots[layer.ids].tolist())),
-        )
+        name = label(layer.node)
+        others = {o for root in decision.roots[layer.ids].tolist() for o in owners.get(root, ())}
         yield Width(
             name=name,
             before=len(gone),
@@ -91,18 +93,15 @@ def _rows(state: Analysis, decision: Decision, multiple: int) -> Iterator[Width]
 
 def _stayed(state: Analysis, decision: Decision, ids: Ids, multiple: int) -> tuple[str, ...]:
     """Why channels stayed: one phrase a reason."""
+    spare = f"spare, so that the width stays a multiple of {multiple}" if multiple > 1 else "the last one"
     reasons: Counter[str] = Counter()
     for i, root in zip(ids.tolist(), decision.roots[ids].tolist(), strict=True):
         if root == 0:
             reasons.update(state.channels.reasons([i]))
         elif decision.spared[root]:
-            reasons[
-                "spare, so that the width stays a multiple of " + str(multiple) if multiple > 1 else "the last one"
-            ] += 1
-        elif decision.stuck[root]:
-            reasons["constant, but a layer that reads it can neither fold nor merge it"] += 1
+            reasons[spare] += 1
         else:
-            reasons["in use"] += 1
+            reasons[_STUCK if decision.stuck[root] else "in use"] += 1
     return tuple(f"{count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
 
 
@@ -112,14 +111,10 @@ def _notes(state: Analysis, decision: Decision) -> Iterator[str]:
         if stop.constant:
             yield f"{stop.why}: {_count(stop.constant, 'constant channel')} kept"
     for read in state.reads:
+        why = _PADS if not read.uniform else _NO_BIAS
         held = decision.stuck[decision.roots[read.ids]] & ~decision.leaves(read.ids) & ~read.absorbed
         held &= np.isfinite(read.known)
         if held.any():
-            why = (
-                "has no bias that takes a constant"
-                if read.uniform
-                else "pads with zeros, so that a constant does not fit its bias"
-            )
             yield f"{label(read.node)} {why}: {_count(int(held.sum()), 'constant channel')} kept"
 
 

@@ -8,13 +8,13 @@ Roles, and what is taken:
              or Clip that alone reads it.
  2. gemm     Gemm with alpha = beta = 1 and no transA; per column (axis 0 when transB, else 1). The bias becomes int32,
              because the integer kernel with a float output takes no other.
- 3. gemm     MatMul of two 2-D operands and the Add of a constant vector: onnxruntime makes a Gemm of the pair before it looks
+ 3. gemm     MatMul of a vector or matrix and the Add of a constant vector: onnxruntime makes a Gemm of the pair before it looks
              for integer kernels, so it must look like case 2.
  4. matmul   MatMul with a constant 2-D right operand, per column (axis 1). The bias of an Add behind it is given the shape [1,1,N]:
              a plain vector would be made a Gemm with a float bias, which has no integer kernel.
  5. table    Gather of rows of a large constant: the rows are gathered as int8 and scaled afterwards, row by row.
 In cases 2 to 4 a Relu or Clip that alone reads the result hides the kernel from onnxruntime unless a Q follows: then its
-output is `end`. The same holds for a 2-D MatMul and an Add of two activations, which would become a Gemm: then `end` is the
+output is `end`. The same holds for a MatMul of a vector or matrix and an Add of two activations, which would become a Gemm: then `end` is the
 output of the MatMul.
 """
 
@@ -170,11 +170,11 @@ def _matmul(
         return Kernel(node, "matmul", data, weight, 1, None, None, end, bounds)
     bias = next((v for v in add.inputs if v is not None and v is not result), None)
     if bias is not None and _is_row(bias, _size(weight, 1)):
-        if rank != 2:
-            return Kernel(node, "matmul", data, weight, 1, bias if rank > 2 else None, add if rank > 2 else None)
+        if rank > 2:
+            return Kernel(node, "matmul", data, weight, 1, bias, add)
         end, bounds = _hidden_end(add.outputs[0], target, keep)
         return Kernel(node, "gemm", data, weight, 1, bias, add, end, bounds)
-    return Kernel(node, "matmul", data, weight, 1, end=result if rank == 2 else None)
+    return Kernel(node, "matmul", data, weight, 1, end=result if rank <= 2 else None)
 
 
 def _table(node: ir.Node, target: TargetRow) -> Kernel | str | None:

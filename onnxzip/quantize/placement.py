@@ -147,7 +147,7 @@ def _maker(node: ir.Node, target: TargetRow, keep: Mapping[ir.Node, str]) -> Mak
     if is_op(node, *target.pass_through) and node.inputs and node.inputs[0] is not None:
         if node.op_type == "MaxPool" and len(node.outputs) > 1:
             return None  # the second output holds indices
-        return Maker(node, "pass", (node.inputs[0],), tuple(node.outputs))
+        return Maker(node, "pass", (node.inputs[0],), tuple(o for o in node.outputs if o.name))
     return None
 
 

@@ -17,8 +17,8 @@ import onnx_ir as ir
 
 from onnxzip.errors import UsageError
 from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, label
-from onnxzip.quantize.kernels import WEIGHTED, Kernel
 from onnxzip.quantize.groups import Group
+from onnxzip.quantize.kernels import WEIGHTED, Kernel
 from onnxzip.quantize.placement import Placement, place
 from onnxzip.quantize.qparams import QParams, activation_qparams
 from onnxzip.quantize.ranges import TensorStatistics, check_method, clip_range

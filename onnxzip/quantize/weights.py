@@ -65,7 +65,7 @@ def bias_of(
     """The bias that joins the integer sum of a planned node: its third input, or the row of an Add in role int32_bias."""
     if planned.role in ("conv", "gemm") and len(node.inputs) > 2:
         return array(node.inputs[2])
-    if planned.op != "MatMul":
+    if planned.op != "MatMul" or planned.role != "gemm":
         return None
     adds = {p.output for p in plan.nodes if p.role == "int32_bias"}
     for use in node.outputs[0].uses():

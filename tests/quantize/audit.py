@@ -1,4 +1,4 @@
-"""Quantize a model on seeded data, and read back what onnxruntime made of it."""
+"""Small models, quantized on seeded data, and what onnxruntime makes of them, read back."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import onnx
 import onnx_ir as ir
 
 from onnxzip.calibrate.collect import collect
-from onnxzip.model.save import to_proto
+from onnxzip.model.save import model_bytes, to_proto
+from onnxzip.model.signature import signature
 from onnxzip.quantize import QuantPlan, insert, make_plan, observe
 from onnxzip.runtime import Session
 from tests.helpers import numerics
+from tests.helpers.graphs import model
 
 Feed = dict[str, np.ndarray]
 
 
-def feeds(model: ir.Model, count: int = 3, **sizes: int) -> list[Feed]:
+def feeds(net: ir.Model, count: int = 3, **sizes: int) -> list[Feed]:
     """Seeded normal batches of 16."""
-    return [numerics.feed(model, seed, {"N": 16} | sizes) for seed in range(count)]
+    return [numerics.feed(net, seed, {"N": 16} | sizes) for seed in range(count)]
 
 
 def plan_of(
@@ -68,3 +70,44 @@ def sqnr(before: ir.Model, after: ir.Model, batch: Feed) -> float:
         noise = float(((reference.astype(np.float64) - actual[name]) ** 2).sum())
         worst = min(worst, 10 * np.log10(float((reference.astype(np.float64) ** 2).sum()) / noise) if noise else np.inf)
     return worst
+
+
+_STATE = {"rng": np.random.default_rng(0)}
+
+
+def reseed() -> None:
+    """Each test draws the same weights, whichever tests ran before it."""
+    _STATE["rng"] = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray:
+    """Weights that keep the variance of what they multiply."""
+    return (_STATE["rng"].standard_normal(shape) / np.sqrt(np.prod(shape[1:]) or 1)).astype(np.float32)
+
+
+def conv_net(body: str, channels: int = 16, opset: int = 18, **arrays: np.ndarray) -> ir.Model:
+    """x -> body -> y, on 16-channel images; w1, w2, b1, b2 are there for 3x3 Convs."""
+    text = f'<ir_version: 8, opset_import: ["" : {opset}]> agraph (float[N,{channels},8,8] x) => (float[N,M,H,W] y) {{ {body} }}'
+    arrays = {"w1": normal(16, channels, 3, 3), "w2": normal(16, 16, 3, 3), "b1": normal(16), "b2": normal(16)} | arrays
+    return model(text, **{k: v for k, v in arrays.items() if k in body})
+
+
+def audit(before: ir.Model, tmp_path: Path, *, decibels: float = 25.0, **expected: int) -> ir.Model:
+    """Quantize; these operators and this accuracy must come out, nothing may be dequantized at every run, the interface is the same."""
+    after = quantized(before)
+    ops = runtime_ops(after, tmp_path)
+    assert {k: ops[k] for k in expected} == expected, ops
+    assert not weights_dequantized(after, tmp_path)
+    assert signature(after) == signature(before)
+    assert sqnr(before, after, feeds(before, 4)[3]) > decibels
+    assert model_bytes(after) < model_bytes(before)
+    return after
+
+
+def dense(body: str, rank: int = 2, columns: int = 48, **arrays: np.ndarray) -> ir.Model:
+    shape = ",".join(["N", "7", "5"][: rank - 1])
+    arrays = {"w": normal(32, columns), "b": normal(columns)} | arrays
+    return model(
+        f"agraph (float[{shape},32] x) => (float[{shape},{columns}] y) {{ {body} }}",
+        **{k: v for k, v in arrays.items() if k in body},
+    )
