@@ -10,7 +10,7 @@ from onnxzip.model.load import load
 from onnxzip.model.signature import differences, signature
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import Verdict
-from onnxzip.runtime import Session
+from onnxzip.runtime import Session, session_of
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import judge, unverified
 from onnxzip.validate.reference import RANDOM, Reference
@@ -51,7 +51,7 @@ def compare(
     budget = budget or Budget()
     before, after = load(original), load(candidate)
     found = differences(signature(before.model), signature(after.model))
-    sessions = Session(before.model), Session(after.model)
+    sessions = session_of(before), session_of(after)
     if found:
         return Verdict(
             passed=False, verified=False, reasons=tuple(f"the interface differs: {d}" for d in found), data="none"

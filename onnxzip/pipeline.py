@@ -26,7 +26,7 @@ from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
 from onnxzip.result import Result, stamp
-from onnxzip.runtime import VERSION, Session
+from onnxzip.runtime import VERSION, Session, session_of
 
 CHANNEL_MULTIPLE = {"cpu": 8}
 """Channels that onnxruntime's blocked layout handles together, by target (16 with AVX-512, where 8 does as well)."""
@@ -67,7 +67,7 @@ def optimize(
     """
     config = config or Config()
     loaded = load(model, keep_defaults=config.keep_defaults)
-    session = Session(loaded.model, level="none")  # who cannot run the original cannot prove anything about it
+    session = session_of(loaded, level="none")
     int8 = _wants_int8(config, has_data=calibration is not None)
     tuning, held_out = _data(loaded, session, calibration, evaluation, config, int8=int8)
     ledger = Ledger(loaded, session, held_out, config, observer)
@@ -143,7 +143,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: str) -> Result:
     lossy = next((s.verdict for s in ledger.stages if s.verdict is not None), None)
     verdict = lossy or ledger.verdict(ledger.best)
     best = ledger.best.clone()
-    stamp(best, __version__, preset, loaded.digest, verdict)
+    stamp(best, __version__, preset, loaded.digest, verdict, limit=loaded.bytes)
     record = RunRecord(
         source=loaded.name,
         source_digest=loaded.digest,

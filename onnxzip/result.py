@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +63,15 @@ class Result:
         return f"<pre>{self.report.to_text()}</pre>"
 
 
-def stamp(model: ir.Model, version: str, preset: str, digest: str, verdict: Verdict) -> None:
-    """Write the provenance into the model's metadata: a few bytes, no times, the same for the same input."""
+def stamp(model: ir.Model, version: str, preset: str, digest: str, verdict: Verdict, limit: int) -> None:
+    """Write the provenance into the model's metadata: a few bytes, no times, the same for the same input.
+
+    A file that would exceed `limit` bytes by it goes without: not growing is the older promise.
+    """
     figures = {
-        k: float(f"{v:.4g}")
-        for k, v in verdict.metrics.items()
-        if k in ("agreement", "sqnr_db") and v == v and abs(v) != float("inf")
+        k: float(f"{v:.4g}") for k, v in verdict.metrics.items() if k in ("agreement", "sqnr_db") and math.isfinite(v)
     }
     content = {"version": version, "preset": preset, "source": digest, "verified": verdict.verified, **figures}
     model.metadata_props[PROVENANCE] = json.dumps(content, separators=(",", ":"))
+    if saving.model_bytes(model) > limit:
+        del model.metadata_props[PROVENANCE]

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from google.protobuf.message import EncodeError
 
 from onnxzip.errors import ModelError
+from onnxzip.model.load import Loaded
 from onnxzip.model.save import inlined, to_shallow_proto
 
 Batch = Mapping[str, Any]
@@ -94,6 +95,21 @@ class Session:
             return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
         except Exception as error:
             raise ModelError(f"onnxruntime {VERSION} fails to run the model: {_reason(error)}") from error
+
+
+def session_of(loaded: Loaded, *, level: str = "all") -> Session:
+    """A session of a model as the user gave it.
+
+    Raises:
+        ModelError: onnxruntime does not load it; the message names the model and says what that means.
+    """
+    try:
+        return Session(loaded.model, level=level)
+    except ModelError as error:
+        raise ModelError(
+            f"{loaded.name}: {error}. onnxzip proves its work by running the model, so models that need custom operators "
+            "or another runtime cannot be handled."
+        ) from error
 
 
 def _shared_weights(model: ir.Model) -> dict[str, np.ndarray[Any, Any]]:

@@ -67,7 +67,7 @@ def test_residual_add_behind_a_flat_matmul_does_not_hide_it(tmp_path: Path) -> N
     net = model(
         "agraph (float[4,32] x, float[4,48] z) => (float[4,48] y) { m = MatMul(x, w) y = Add(m, z) }", w=normal(32, 48)
     )
-    audit(net, tmp_path, QLinearMatMul=1, Gemm=0)
+    audit(net, tmp_path, decibels=20, QLinearMatMul=1, Gemm=0)
 
 
 def test_perceptron(tmp_path: Path) -> None:
