@@ -15,20 +15,28 @@ def problems(model: ir.Model, expected: Signature) -> tuple[str, ...]:
     initializer holds a tensor; no node calls what does not exist.
     """
     found = list(differences(expected, signature(model)))
-    found += _graph_problems(model.graph, set(), set())
-    for function in model.functions.values():
-        found += _graph_problems(function.graph, set(), set())
+    for graph in (model.graph, *(f.graph for f in model.functions.values())):
+        found += _graph_problems(graph, set(), set())
     return tuple(found)
 
 
-def _graph_problems(graph: ir.Graph, outer: set[ir.Value], outer_names: set[str]) -> list[str]:
+def _graph_problems(graph: ir.Graph, known: set[ir.Value], names: set[str]) -> list[str]:
+    """Problems of a graph and its bodies. `known` and `names` hold what outer scopes define; they are left as they were."""
     found: list[str] = []
-    names = set(outer_names)  # bodies beside each other may use the same names
-    known = outer | set(graph.inputs) | set(graph.initializers.values())
+    own_values: list[ir.Value] = []
+    own_names: list[str] = []
+
+    def define(value: ir.Value) -> None:
+        known.add(value)
+        own_values.append(value)
+        if value.name and value.name not in names:
+            names.add(value.name)
+            own_names.append(value.name)
+
     for value in (*graph.inputs, *graph.initializers.values()):
         if value.is_initializer() and value.const_value is None:
             found.append(f"initializer {value.name!r} holds no tensor")
-    names |= {v.name for v in (*graph.inputs, *graph.initializers.values()) if v.name}
+        define(value)
     for node in graph:
         found += [
             f"{label(node)} reads {v.name!r}, which is not defined before it"
@@ -40,8 +48,8 @@ def _graph_problems(graph: ir.Graph, outer: set[ir.Value], outer_names: set[str]
         for output in node.outputs:
             if output.name and output.name in names:
                 found.append(f"{label(node)} writes {output.name!r}, a name that is taken")
-            if output.name:
-                names.add(output.name)
-            known.add(output)
+            define(output)
     found += [f"output {v.name!r} is not produced by anything" for v in graph.outputs if v not in known]
+    known.difference_update(own_values)  # bodies beside each other may use the same names
+    names.difference_update(own_names)
     return found
