@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from onnxzip.errors import UsageError
 
-Preset = Literal["exact", "int8"]
+Preset = Literal["exact", "int8", "weights8"]
 Target = Literal["cpu"]
 Objective = Literal["speed", "size"]
 PRESETS: tuple[str, ...] = get_args(Preset)
@@ -52,7 +52,8 @@ class Config:
     """What `optimize` is to do.
 
     Attributes:
-        preset: "exact" (no data needed), "int8" (needs calibration data), or None: "int8" with data, else "exact".
+        preset: "exact" (no data needed), "int8" (needs calibration data), "weights8" (weights stored as int8, arithmetic in
+            float: smaller, not faster), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8.
         objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
         budget: what the lossy steps may cost.

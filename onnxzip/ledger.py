@@ -6,6 +6,7 @@ hold the budget on held-out data; whoever fails is taken back, and the best so f
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Sequence
@@ -60,7 +61,8 @@ class Ledger:
         self.notes: tuple[str, ...] = ()
         self.plan: QuantPlan | None = None
         self.unverified: str | None = None
-        self._data, self._held_out = held_out, held_out
+        self._held_out = held_out
+        self.source = "made up" if held_out is None else "held-out"
         self._signature = signature(loaded.model)
         self._bytes = loaded.bytes
         self._half = {o.name for o in session.outputs if o.type in ("tensor(float16)", "tensor(bfloat16)")}
@@ -170,7 +172,7 @@ class Ledger:
 
     # The verdict
 
-    def verdict(self, candidate: ir.Model) -> Verdict:
+    def verdict(self, candidate: ir.Model, *, lossy: bool) -> Verdict:
         """Hold a candidate against the budget, on held-out data where there is some.
 
         Both models run as they will be deployed: with all of the runtime's optimizations.
@@ -178,16 +180,19 @@ class Ledger:
         size_ratio = model_bytes(candidate) / self._bytes
         if self._probe is None or self.unverified is not None:
             return unverified(self.unverified or "there is no data", size_ratio)
-        session = Session(candidate)
-        metrics = self._reference.compare(session, self.observer, "compare with the original")
-        return judge(
+        metrics = self._reference.compare(Session(candidate), self.observer, "compare with the original")
+        verdict = judge(
             metrics,
             self.config.budget,
-            data="made up" if self._data is None else "held-out",
+            data=self.source,
             samples=self._reference.samples,
             size_ratio=size_ratio,
             speed=self._speed(candidate),
         )
+        if lossy and self._held_out is None:
+            doubt = "the inputs were made up, and say little about real ones: give data (-c DATA)"
+            return dataclasses.replace(verdict, warnings=(*verdict.warnings, doubt))
+        return verdict
 
     @cached_property
     def _reference(self) -> Reference:
@@ -197,7 +202,7 @@ class Ledger:
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed
         if wanted is None:
-            wanted = self._data is not None or self.config.budget.min_speedup is not None
+            wanted = self._held_out is not None or self.config.budget.min_speedup is not None
         if not wanted:
             return None
         original, result = (Session(m, threads=1) for m in (self.original, candidate))

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data, open_data, split
-from onnxzip.config import Config
+from onnxzip.config import Config, Preset
 from onnxzip.errors import UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
@@ -20,7 +20,7 @@ from onnxzip.model.save import model_bytes
 from onnxzip.passes.runner import run
 from onnxzip.progress import SILENT, Observer
 from onnxzip.prune import eliminate
-from onnxzip.quantize.choose import quantize
+from onnxzip.quantize.choose import Choice, quantize, quantize_weights
 from onnxzip.quantize.plan import quantizable
 from onnxzip.records import RunRecord
 from onnxzip.report import Report
@@ -68,26 +68,33 @@ def optimize(
     config = config or Config()
     loaded = load(model, keep_defaults=config.keep_defaults)
     session = session_of(loaded, level="none")
-    int8 = _wants_int8(config, has_data=calibration is not None)
-    tuning, held_out = _data(loaded, session, calibration, evaluation, config, int8=int8)
+    preset = _preset(config, has_data=calibration is not None)
+    tuning, held_out = _data(loaded, session, calibration, evaluation, config, preset)
     ledger = Ledger(loaded, session, held_out, config, observer)
     _rewrite(ledger)
     _prune(ledger)
-    if int8 and tuning is not None:
-        _quantize(ledger, tuning)
-    return _result(loaded, ledger, "int8" if int8 else "exact")
+    if preset == "int8" and tuning is not None:
+        _quantize(ledger, quantize(ledger.best, tuning, config, observer), tuning.warnings())
+    if preset == "weights8":
+        _quantize(ledger, quantize_weights(ledger.best, config))
+    return _result(loaded, ledger, preset)
 
 
-def _wants_int8(config: Config, *, has_data: bool) -> bool:
+def _preset(config: Config, *, has_data: bool) -> Preset:
     if config.preset == "int8" and not has_data:
         raise UsageError(
             "preset int8 needs calibration data: pass it (-c DATA on the command line), or use preset exact"
         )
-    return has_data and config.preset != "exact"
+    preset: Preset = config.preset or ("int8" if has_data else "exact")
+    if preset == "exact" and (config.plan or config.keep_float):
+        raise UsageError(
+            "a plan or nodes to keep float make sense with int8 or weights8 only: give calibration data, or a preset"
+        )
+    return preset
 
 
 def _data(
-    loaded: Loaded, session: Session, calibration: Any, evaluation: Any, config: Config, *, int8: bool
+    loaded: Loaded, session: Session, calibration: Any, evaluation: Any, config: Config, preset: Preset
 ) -> tuple[Data | None, Data | None]:
     """The data to tune on, and the data that gives the verdict: never the same samples."""
     optional = [v.name or "" for v in loaded.model.graph.inputs if v.is_initializer()]
@@ -96,7 +103,7 @@ def _data(
     )
     if held_out is not None or tuning is None:
         return tuning, held_out
-    return split(tuning, config.held_out) if int8 else (None, tuning)
+    return split(tuning, config.held_out) if preset == "int8" else (None, tuning)
 
 
 def _rewrite(ledger: Ledger) -> None:
@@ -125,13 +132,13 @@ def _prune(ledger: Ledger) -> None:
     return ledger.keep("prune", model, f"{record.removed} channels that do nothing are gone", notes=notes)
 
 
-def _quantize(ledger: Ledger, tuning: Data) -> None:
-    """int8 by calibration; kept if it holds the budget on data that it never saw."""
-    choice = quantize(ledger.best, tuning, ledger.config, ledger.observer)
-    ledger.notes += tuning.warnings()
+def _quantize(ledger: Ledger, choice: Choice, warnings: tuple[str, ...] = ()) -> None:
+    """int8 is kept if it holds the budget on data that it never saw."""
+    ledger.notes += warnings
     if choice.model is None:
+        ledger.notes += (choice.summary,)
         return ledger.take_back("quantize", choice.summary, notes=choice.notes)
-    verdict = ledger.verdict(choice.model)
+    verdict = ledger.verdict(choice.model, lossy=True)
     if not verdict.passed:
         reason = f"the budget was missed: {verdict.reasons[0]}"
         return ledger.take_back("quantize", reason, notes=choice.notes, verdict=verdict)
@@ -141,7 +148,7 @@ def _quantize(ledger: Ledger, tuning: Data) -> None:
 
 def _result(loaded: Loaded, ledger: Ledger, preset: str) -> Result:
     lossy = next((s.verdict for s in ledger.stages if s.verdict is not None), None)
-    verdict = lossy or ledger.verdict(ledger.best)
+    verdict = lossy or ledger.verdict(ledger.best, lossy=False)
     best = ledger.best.clone()
     stamp(best, __version__, preset, loaded.digest, verdict, limit=loaded.bytes)
     record = RunRecord(
@@ -176,8 +183,8 @@ def _advice(loaded: Loaded, best: ir.Model) -> tuple[str, ...]:
         return ()
     weights = [v.const_value for v in best.graph.initializers.values() if v.const_value is not None]
     saved = sum(t.nbytes * 3 // 4 for t in weights if t.dtype == ir.DataType.FLOAT and len(t.shape) >= 2)
-    name = loaded.path or "MODEL"
-    about = size(model_bytes(best) - saved)
+    about, command = size(model_bytes(best) - saved), f"onnxzip optimize {loaded.path or 'MODEL'}"
     return (
-        f"With real inputs the model becomes smaller (about {about}, int8) and faster: onnxzip optimize {name} -c DATA",
+        f"with real inputs, smaller (about {about}) and faster: {command} -c DATA",
+        f"without, as small but not faster: {command} --preset weights8",
     )

@@ -111,6 +111,22 @@ def test_compare_tells_a_good_model_from_a_damaged_one():
     assert not onnxzip.compare(DENSE, damaged, batches()).passed
 
 
+def test_weights8_needs_no_data_and_makes_a_quarter_of_the_file():
+    result = onnxzip.optimize(DENSE, config=Config(preset="weights8"))
+    assert result.verdict.passed
+    assert result.verdict.metrics["size_ratio"] < 0.3
+    kinds = [n.op_type for n in result.to_proto().graph.node]
+    assert "DequantizeLinear" in kinds
+    assert "QuantizeLinear" not in kinds
+    assert any("made up" in w for w in result.verdict.warnings)
+
+
+def test_settings_that_need_int8_are_refused_without_it():
+    for config in (Config(keep_float=("Conv",)), Config(plan="plan.json"), Config(preset="int8")):
+        with pytest.raises(onnxzip.UsageError):
+            onnxzip.optimize(DENSE, config=config)
+
+
 def test_random_models_pass_in_structure_only():
     text = '<ir_version: 8, opset_import: ["" : 18]> g (float[N,4] x) => (float[N,4] y) { r = RandomNormalLike(x) t = Identity(r) y = Add(x, t) }'
     result = onnxzip.optimize(onnx.parser.parse_model(text))

@@ -42,6 +42,6 @@ def compare(
 
     result = run(original, candidate, calibration, budget, speed=speed, observer=observer(quiet=quiet))
     if not quiet:
-        Console().print(verdict(result))
+        Console().print(verdict(result), soft_wrap=True)
     if not result.passed:
         raise typer.Exit(MISSED)

@@ -16,6 +16,6 @@ def inspect(model: options.Model, json: options.Json = None) -> None:
     from onnxzip.report.inspection import show, to_json
 
     found = run(model)
-    Console().print(show(found))
+    Console().print(show(found), soft_wrap=True)
     if json:
         output.write(json, to_json(found))

@@ -66,7 +66,7 @@ def optimize(
 
     result = run(model, calibration, evaluation=evaluation, config=config, observer=observer(quiet=quiet))
     if not quiet:
-        Console().print(summary(result.report.record))
+        Console().print(summary(result.report.record), soft_wrap=True)  # commands stay on one line, to be copied
     if json:
         output.write(json, result.report.to_json())
     if save_plan and result.plan is None:

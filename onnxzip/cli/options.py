@@ -48,7 +48,8 @@ Preset = Annotated[
 ]
 Target = Annotated[str, typer.Option(help=f"Where the model will run: {', '.join(TARGETS)}.")]
 Objective = Annotated[
-    str, typer.Option(help=f"{' or '.join(OBJECTIVES)}: keep the few channels that keep widths fast, or remove every one.")
+    str,
+    typer.Option(help=f"{' or '.join(OBJECTIVES)}: keep the few channels that keep widths fast, or remove every one."),
 ]
 MinAgreement = Annotated[
     float | None, typer.Option(help="Smallest share of equal decisions, of outputs that look like class scores.")

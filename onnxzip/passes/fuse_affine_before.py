@@ -7,7 +7,7 @@ with s and t per in-channel, computed in float64 and rounded once. Not bit exact
 2. A shift: Gemm, and Conv without padding. At a padded border the shift is missing from what is summed, and so it is
    at every border of a ConvTranspose: refused with a note.
 Left alone: a shift before a MatMul (it has no bias); a value that others read too; a constant that broadcasts the input
-to more channels or axes than it has.
+to more channels or axes than it has; the half of an Erf-Gelu, x / 2 (1 + erf(x / sqrt 2)), which runtimes run as one operator.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def _fuse(linear: Linear, context: Context) -> tuple[bool, list[str]]:
     if value is None or before is None or before.graph is not node.graph or sole_consumer(value) is not node:
         return False, []
     source, affine = _affine(before, linear, context)
+    if source is not None and _ends_gelu(source):
+        return False, []
     if source is None or affine is None:
         return False, []
     where = f"{label(before)} before {label(node)}"
@@ -74,6 +76,16 @@ def _affine(before: ir.Node, linear: Linear, context: Context) -> tuple[ir.Value
             if affine is not None:
                 return source, affine
     return None, None
+
+
+def _ends_gelu(value: ir.Value) -> bool:
+    """Whether this is x (1 + erf(...)), which half of makes a Gelu."""
+    product = value.producer()
+    sums = (
+        [v.producer() for v in product.inputs if v is not None] if product is not None and is_op(product, "Mul") else []
+    )
+    terms = [v.producer() for s in sums if s is not None and is_op(s, "Add") for v in s.inputs if v is not None]
+    return any(is_op(t, "Erf") for t in terms)
 
 
 def _is_unpadded(node: ir.Node) -> bool:

@@ -7,9 +7,9 @@ model = insert(model, plan)                          mechanical
 choice = quantize(model, data, config)               all of it
 """
 
-from onnxzip.quantize.choose import Choice, quantize
+from onnxzip.quantize.choose import Choice, quantize, quantize_weights
 from onnxzip.quantize.insert import insert
-from onnxzip.quantize.plan import already_quantized, make_plan, observe, quantizable
+from onnxzip.quantize.plan import already_quantized, make_plan, make_weights_plan, observe, quantizable
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.targets import TARGETS, TargetRow, target_row
 
@@ -25,8 +25,10 @@ __all__ = [
     "already_quantized",
     "insert",
     "make_plan",
+    "make_weights_plan",
     "observe",
     "quantizable",
     "quantize",
+    "quantize_weights",
     "target_row",
 ]

@@ -90,6 +90,17 @@ def _kernels(
     return kernels, left
 
 
+def storable(
+    model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]
+) -> tuple[tuple[Kernel, ...], dict[ir.Node, str]]:
+    """Nodes whose weights can be stored as integers while they compute in float, and those whose cannot, with the reason."""
+    kernels, left = _kernels(model, target, keep)
+    while torn := _torn_weights(kernels):
+        left.update(torn)
+        kernels = {n: k for n, k in kernels.items() if n not in torn}
+    return tuple(kernels.values()), left
+
+
 def _too_small(kernel: Kernel) -> str | None:
     """Why a kernel with a float output, which stands for itself, would make the file larger; None for others."""
     tensor = constant(kernel.weight)

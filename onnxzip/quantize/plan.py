@@ -10,6 +10,7 @@ without it, so that what depends on it is right.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
@@ -19,12 +20,15 @@ from onnxzip.errors import UsageError
 from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, label
 from onnxzip.quantize.groups import Group
 from onnxzip.quantize.kernels import WEIGHTED, Kernel
-from onnxzip.quantize.placement import Placement, place
+from onnxzip.quantize.placement import Placement, place, storable
 from onnxzip.quantize.qparams import QParams, activation_qparams
 from onnxzip.quantize.ranges import TensorStatistics, check_method, clip_range
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.selectors import name_of, select
 from onnxzip.quantize.targets import TargetRow, target_row
+
+WEIGHTS_ONLY = "weights"
+"""The method of a plan without activations: no ranges are chosen."""
 
 QUANTIZED_OPS = frozenset(
     {
@@ -91,6 +95,21 @@ def make_plan(
             break
         keep |= {node: reason for node, reason in _touching(placement, bad).items() if node not in keep}
     return _plan(model, row, method, placement, qparams)
+
+
+def make_weights_plan(model: ir.Model, target: str = "cpu", *, keep_float: tuple[str, ...] = ()) -> QuantPlan:
+    """A plan that stores weights as int8 and leaves all activations float. It needs no statistics.
+
+    Every planned node reads its weights through a DequantizeLinear: the file becomes about four times smaller, the
+    numbers differ by the rounding of the weights only. Arguments and errors are those of `make_plan`.
+    """
+    row, keep = target_row(target), select(model, keep_float)
+    if reason := already_quantized(model):
+        return QuantPlan(target=target, method=WEIGHTS_ONLY, notes=(f"nothing to quantize: {reason}",))
+    kernels, left = storable(model, row, keep)
+    alone = tuple(dataclasses.replace(k, bias=None, bias_add=None, end=None) for k in kernels)
+    placement = Placement(alone, (), (), frozenset(), left)
+    return _plan(model, dataclasses.replace(row, stored_zero_point=frozenset()), WEIGHTS_ONLY, placement, {})
 
 
 def quantizable(model: ir.Model, target: str = "cpu") -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -24,7 +24,7 @@ def render(record: RunRecord, width: int) -> str:
     """The whole report as plain text of the given width."""
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
     with console.capture() as captured:
-        console.print(summary(record))
+        console.print(summary(record), soft_wrap=True)
     return captured.get()
 
 
@@ -34,7 +34,9 @@ def summary(record: RunRecord) -> RenderableType:
     parts += [Text(f"note: {n}", style="dim") for n in record.notes]
     parts.append(_table("original", "result", [*_weights(record), *_figures(record.verdict)]))
     parts.append(_conclusion(record.verdict))
-    parts += [Text(a) for a in record.advice]
+    if record.advice:
+        parts.append(Text("More could be had:", style="bold"))
+        parts += [Text(f"  {a}") for a in record.advice]
     return Group(*parts)
 
 

@@ -46,7 +46,9 @@ def test_exact_without_data_writes_beside_the_input(small):
 def test_a_run_without_data_says_what_data_would_bring(tmp_path):
     result = onnxzip("optimize", DENSE, "-o", tmp_path / "out.onnx")
     assert result.exit_code == 0, result.output
-    assert f"onnxzip optimize {DENSE} -c DATA" in " ".join(result.output.split())
+    assert "smaller (about 2" in result.output
+    assert f"onnxzip optimize {DENSE} -c DATA\n" in result.output  # on one line, ready to be copied
+    assert f"onnxzip optimize {DENSE} --preset weights8\n" in result.output
 
 
 def test_the_full_job_on_the_shipped_model(tmp_path):

@@ -107,3 +107,17 @@ def test_refuses_a_shared_weight():
         w=normal(4, 4, 1, 1),
     )
     assert "shared" in assert_untouched(before, fuse_affine_before).notes[0]
+
+
+def test_leaves_the_half_of_a_gelu_alone():
+    """Runtimes run x / 2 (1 + erf(x / sqrt 2)) as one operator; without its half they do not see it."""
+    before = model(
+        """g (float[N,4] x) => (float[N,3] y) {
+            r = Div(x, root) e = Erf(r) a = Add(e, one) p = Mul(x, a) h = Mul(p, half) y = MatMul(h, w)
+        }""",
+        root=np.float32(2**0.5),
+        one=np.float32(1),
+        half=np.float32(0.5),
+        w=normal(4, 3),
+    )
+    assert_untouched(before, fuse_affine_before)

@@ -7,7 +7,7 @@ import pytest
 from onnxzip.config import Config
 from onnxzip.errors import UsageError
 from onnxzip.model.save import model_bytes, to_proto
-from onnxzip.quantize import quantize
+from onnxzip.quantize import choose, quantize, quantize_weights
 from tests.helpers.graphs import model
 from tests.quantize.audit import feeds, sqnr
 
@@ -25,7 +25,7 @@ def net() -> ir.Model:
 def test_quantizes_and_says_so() -> None:
     choice = quantize(net(), feeds(net()), Config(keep_float=("two",)))
     assert choice.model is not None
-    assert choice.summary == "1 nodes with weights run in int8, 1 stay float"
+    assert choice.summary.startswith("1 nodes with weights run in int8, 1 stay float; ranges by ")
     assert choice.notes == ("Conv 'two' stays float: kept float as asked (keep_float)",)
     assert sqnr(net(), choice.model, feeds(net())[0]) > 20
 
@@ -42,8 +42,37 @@ def test_plan_is_replayed_to_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_two_runs_give_the_same_plan() -> None:
-    plans = [quantize(net(), feeds(net()), Config(), method=m).plan for m in ("mse", "mse", "minmax")]
-    assert plans[0] == plans[1] != plans[2]
+    plans = [quantize(net(), feeds(net()), Config()).plan for _ in range(2)]
+    assert plans[0] == plans[1]
+
+
+def test_the_method_that_is_closest_at_the_outputs_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    best = quantize(net(), feeds(net()), Config())
+    found = {}
+    for method in choose.METHODS:
+        monkeypatch.setattr(choose, "METHODS", (method,))
+        alone = quantize(net(), feeds(net()), Config())
+        assert alone.model is not None
+        found[method] = min(sqnr(net(), alone.model, feed) for feed in feeds(net()))
+    assert best.plan is not None
+    assert found[best.plan.method] >= max(found.values()) - 0.5
+
+
+def test_weights_alone_are_stored_in_a_quarter_and_activations_stay_float() -> None:
+    choice = quantize_weights(net(), Config())
+    assert choice.model is not None
+    kinds = [n.op_type for n in choice.model.graph]
+    assert kinds.count("DequantizeLinear") == 2
+    assert "QuantizeLinear" not in kinds
+    assert model_bytes(choice.model) < 0.3 * model_bytes(net())
+    assert sqnr(net(), choice.model, feeds(net())[0]) > 35
+    assert choice.summary == "the weights of 2 nodes are stored in int8, 0 nodes stay float"
+
+
+def test_weights_alone_leave_what_they_cannot_store() -> None:
+    choice = quantize_weights(net(), Config(keep_float=("one", "two")))
+    assert choice.model is None
+    assert "2 of 2 nodes" in choice.summary
 
 
 def test_plan_file_that_cannot_be_read(tmp_path: Path) -> None:
