@@ -7,7 +7,7 @@ import pytest
 from onnxzip.config import Config
 from onnxzip.errors import UsageError
 from onnxzip.model.save import model_bytes, to_proto
-from onnxzip.quantize import choose, quantize, quantize_weights
+from onnxzip.quantize import quantize, quantize_weights
 from tests.helpers.graphs import model
 from tests.quantize.audit import feeds, sqnr
 
@@ -25,7 +25,7 @@ def net() -> ir.Model:
 def test_quantizes_and_says_so() -> None:
     choice = quantize(net(), feeds(net()), Config(keep_float=("two",)))
     assert choice.model is not None
-    assert choice.summary.startswith("1 nodes with weights run in int8, 1 stay float; ranges by ")
+    assert choice.summary == "1 nodes with weights run in int8, 1 stay float"
     assert choice.notes == ("Conv 'two' stays float: kept float as asked (keep_float)",)
     assert sqnr(net(), choice.model, feeds(net())[0]) > 20
 
@@ -44,18 +44,6 @@ def test_plan_is_replayed_to_the_same_bytes(tmp_path: Path) -> None:
 def test_two_runs_give_the_same_plan() -> None:
     plans = [quantize(net(), feeds(net()), Config()).plan for _ in range(2)]
     assert plans[0] == plans[1]
-
-
-def test_the_method_that_is_closest_at_the_outputs_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    best = quantize(net(), feeds(net()), Config())
-    found = {}
-    for method in choose.METHODS:
-        monkeypatch.setattr(choose, "METHODS", (method,))
-        alone = quantize(net(), feeds(net()), Config())
-        assert alone.model is not None
-        found[method] = min(sqnr(net(), alone.model, feed) for feed in feeds(net()))
-    assert best.plan is not None
-    assert found[best.plan.method] >= max(found.values()) - 0.5
 
 
 def test_weights_alone_are_stored_in_a_quarter_and_activations_stay_float() -> None:
