@@ -8,8 +8,7 @@ brings about 17 MB of activations. Allowed is a growth, from 16 to 256 batches, 
 collector that kept them would grow by 240 times that.
 
 Few sizes take turns, because onnxruntime plans its memory for each shape that it sees a second time: a block of activations,
-whatever the number of batches. With sixteen sizes that plan comes after batch 16 and adds 16 to 32 MB, once: 1024 batches then
-peak at 159 MB, as 64 do.
+whatever the number of batches. With sixteen sizes that plan comes after batch 16 and adds 16 to 32 MB, once.
 
 The parent process stays small and does no work itself: Linux counts the memory of the parent, at the moment a child is
 started, to the peak of the child.
