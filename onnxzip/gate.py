@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-from onnxzip.calibrate.data import open_data
+from onnxzip.calibrate.data import Data, open_data
 from onnxzip.config import Budget
 from onnxzip.model.load import load
 from onnxzip.model.signature import differences, signature
@@ -71,7 +72,7 @@ def compare(
     if speed or budget.min_speedup is not None:
         a, b = (Session(m.model, threads=1) for m in (before, after))
         timed = measure_speed(a, b, batches, seed=seed, observer=observer)
-    return judge(
+    verdict = judge(
         outputs,
         budget,
         data="made up" if data is None else "given",
@@ -79,3 +80,6 @@ def compare(
         size_ratio=size_ratio,
         speed=timed,
     )
+    if isinstance(batches, Data):
+        return dataclasses.replace(verdict, warnings=(*verdict.warnings, *batches.warnings()))
+    return verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onnxzip.config import Config
 from onnxzip.model.facts import facts
 from onnxzip.model.load import load
 from onnxzip.model.signature import signature
@@ -12,6 +13,7 @@ from onnxzip.passes.runner import run
 from onnxzip.progress import SILENT, Observer
 from onnxzip.prune import eliminate
 from onnxzip.quantize.plan import quantizable
+from onnxzip.quantize.targets import target_row
 from onnxzip.records import Inspection, Weight
 
 LARGEST = 10
@@ -25,7 +27,8 @@ def inspect(model: Any, *, observer: Observer = SILENT) -> Inspection:
     """
     loaded = load(model)
     rewritten, _ = run(loaded.model, observer=observer)
-    pruned, elimination = eliminate(rewritten, observer=observer)
+    multiple = target_row(Config().target).channel_multiple  # as `optimize` does by default
+    pruned, elimination = eliminate(rewritten, multiple=multiple, observer=observer)
     names = signature(loaded.model)
     ready, left = quantizable(pruned)
     return Inspection(

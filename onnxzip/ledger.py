@@ -41,6 +41,7 @@ class Ledger:
         loaded: the original.
         session: the original in the runtime, its optimizations off.
         held_out: data for the verdict; None: inputs are made up.
+        source: what to call that data in the verdict.
         config: the settings.
         observer: told of long steps.
 
@@ -48,12 +49,12 @@ class Ledger:
         best: the smallest model so far that holds what it must.
         stages: what each stage did.
         notes: what the user should know about model and data.
-        plan: the quantization plan of the best model, or None.
+        plan: the quantization plan that was tried last, or None.
         unverified: why numbers could not be compared, or None.
     """
 
     def __init__(
-        self, loaded: Loaded, session: Session, held_out: Data | None, config: Config, observer: Observer
+        self, loaded: Loaded, session: Session, held_out: Data | None, source: str, config: Config, observer: Observer
     ) -> None:
         self.original, self.best = loaded.model, loaded.model
         self.config, self.observer = config, observer
@@ -62,10 +63,10 @@ class Ledger:
         self.plan: QuantPlan | None = None
         self.unverified: str | None = None
         self._held_out = held_out
-        self.source = "made up" if held_out is None else "held-out"
+        self.source = "made up" if held_out is None else source
         self._signature = signature(loaded.model)
         self._bytes = loaded.bytes
-        self._half = {o.name for o in session.outputs if o.type in ("tensor(float16)", "tensor(bfloat16)")}
+        self._types = {o.name: o.type for o in session.outputs}
         self._probe = self._make_probe(session)
         self._started = time.perf_counter()
 
@@ -88,11 +89,9 @@ class Ledger:
     # Exact stages
 
     def exact_problem(self, candidate: ir.Model) -> str | None:
-        """Why `candidate` is not an exact rewrite of the original, or None: structure, interface, size, loading, numbers."""
+        """Why `candidate` is not an exact rewrite of the original, or None: structure, interface, loading, numbers."""
         if found := problems(candidate, self._signature):
             return found[0]
-        if (grown := model_bytes(candidate) - model_bytes(self.best)) > 0:
-            return f"the file would be {grown} bytes larger"
         try:
             session = Session(candidate, level="none")
             if self._probe is None:
@@ -100,9 +99,9 @@ class Ledger:
             metrics = self._probe.compare(session)
         except ModelError as error:
             return str(error)
-        if self.unverified is not None or exact_problem(metrics, {}, self._half) is None:
+        if self.unverified is not None or exact_problem(metrics, {}, self._types) is None:
             return None
-        return exact_problem(metrics, self._noise, self._half)
+        return exact_problem(metrics, self._noise, self._types)
 
     @cached_property
     def _noise(self) -> dict[str, OutputMetrics]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,19 +19,18 @@ from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
 from onnxzip.model.load import Loaded, load
 from onnxzip.model.save import model_bytes
+from onnxzip.model.walk import count_nodes
 from onnxzip.passes.runner import run
 from onnxzip.progress import SILENT, Observer
 from onnxzip.prune import eliminate
 from onnxzip.quantize.choose import Choice, quantize, quantize_weights
 from onnxzip.quantize.plan import quantizable
+from onnxzip.quantize.targets import target_row
 from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
 from onnxzip.result import Result, stamp
 from onnxzip.runtime import VERSION, Session, session_of
-
-CHANNEL_MULTIPLE = {"cpu": 8}
-"""Channels that onnxruntime's blocked layout handles together, by target (16 with AVX-512, where 8 does as well)."""
 
 
 def optimize(
@@ -46,7 +47,7 @@ def optimize(
         model: path, `onnx.ModelProto`, `onnx_ir.Model` or torch `ONNXProgram`. Never changed.
         calibration: batches of inputs: anything that can be iterated again and again and gives dicts of arrays (or tuples
             in input order, or single arrays), or a path as on the command line. Part of it is held out for the verdict.
-        evaluation: data for the verdict; then nothing of `calibration` is held out.
+        evaluation: data for the verdict, other samples than those of `calibration`, of which then nothing is held out.
         config: what to do; the default is exact without data, int8 with.
         observer: told of long steps.
 
@@ -70,14 +71,15 @@ def optimize(
     session = session_of(loaded, level="none")
     preset = _preset(config, has_data=calibration is not None)
     tuning, held_out = _data(loaded, session, calibration, evaluation, config, preset)
-    ledger = Ledger(loaded, session, held_out, config, observer)
+    source = "held-out" if preset == "int8" and evaluation is None else "given"
+    ledger = Ledger(loaded, session, held_out, source, config, observer)
     _rewrite(ledger)
     _prune(ledger)
     if preset == "int8" and tuning is not None:
-        _quantize(ledger, quantize(ledger.best, tuning, config, observer), tuning.warnings())
+        _quantize(ledger, quantize(ledger.best, tuning, config, observer))
     if preset == "weights8":
         _quantize(ledger, quantize_weights(ledger.best, config))
-    return _result(loaded, ledger, preset)
+    return _result(loaded, ledger, preset, (tuning, held_out))
 
 
 def _preset(config: Config, *, has_data: bool) -> Preset:
@@ -96,7 +98,7 @@ def _preset(config: Config, *, has_data: bool) -> Preset:
 def _data(
     loaded: Loaded, session: Session, calibration: Any, evaluation: Any, config: Config, preset: Preset
 ) -> tuple[Data | None, Data | None]:
-    """The data to tune on, and the data that gives the verdict: never the same samples."""
+    """The data to tune on, and the data that gives the verdict: a split never gives a sample to both."""
     optional = [v.name or "" for v in loaded.model.graph.inputs if v.is_initializer()]
     tuning, held_out = (
         None if d is None else open_data(d, session.inputs, optional) for d in (calibration, evaluation)
@@ -113,28 +115,29 @@ def _rewrite(ledger: Ledger) -> None:
         if ledger.config.strict:
             return ledger.take_back("rewrite", problem, bug=True, passes=records)
         model, records = run(ledger.best, verify=ledger.exact_problem, observer=ledger.observer)
-    before, after = len(list(ledger.best.graph.all_nodes())), len(list(model.graph.all_nodes()))
-    undone = [f"{r.name} was taken back: {r.taken_back}" for r in records if r.taken_back]
-    notes = [*undone, *(n for r in records for n in r.notes)]
-    return ledger.keep("rewrite", model, f"{before} nodes become {after}, exactly", passes=records, notes=notes)
+    notes = [n for r in records for n in r.notes]
+    summary = f"{count_nodes(ledger.best)} nodes become {count_nodes(model)}, exactly"
+    return ledger.keep("rewrite", model, summary, passes=records, notes=notes)
 
 
 def _prune(ledger: Ledger) -> None:
     """Remove channels that provably do nothing. Odd widths run up to several times slower, so spare ones stay for speed."""
-    multiple = CHANNEL_MULTIPLE[ledger.config.target] if ledger.config.objective == "speed" else 1
+    multiple = target_row(ledger.config.target).channel_multiple if ledger.config.objective == "speed" else 1
     model, record = eliminate(ledger.best, multiple=multiple, observer=ledger.observer)
-    notes = (*record.notes, *record.frozen)
+    notes = (*map(str, record.widths), *record.notes, *record.frozen)
     if not record.removed:
         kept = f" (widths stay multiples of {multiple})" if multiple > 1 else ""
         return ledger.take_back("prune", f"no channel to remove{kept}", notes=notes)
     if (problem := ledger.exact_problem(model)) is not None:
         return ledger.take_back("prune", problem, bug=True, notes=notes)
+    if model_bytes(model) > model_bytes(ledger.best):
+        return ledger.take_back("prune", "the file would become larger", notes=notes)
     return ledger.keep("prune", model, f"{record.removed} channels that do nothing are gone", notes=notes)
 
 
-def _quantize(ledger: Ledger, choice: Choice, warnings: tuple[str, ...] = ()) -> None:
+def _quantize(ledger: Ledger, choice: Choice) -> None:
     """int8 is kept if it holds the budget on data that it never saw."""
-    ledger.notes += warnings
+    ledger.plan = choice.plan
     if choice.model is None:
         ledger.notes += (choice.summary,)
         return ledger.take_back("quantize", choice.summary, notes=choice.notes)
@@ -142,15 +145,16 @@ def _quantize(ledger: Ledger, choice: Choice, warnings: tuple[str, ...] = ()) ->
     if not verdict.passed:
         reason = f"the budget was missed: {verdict.reasons[0]}"
         return ledger.take_back("quantize", reason, notes=choice.notes, verdict=verdict)
-    ledger.plan = choice.plan
     return ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
 
 
-def _result(loaded: Loaded, ledger: Ledger, preset: str) -> Result:
-    lossy = next((s.verdict for s in ledger.stages if s.verdict is not None), None)
-    verdict = lossy or ledger.verdict(ledger.best, lossy=False)
+def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data | None]) -> Result:
+    lossy = next((s for s in ledger.stages if s.verdict is not None), None)
+    kept = lossy.verdict if lossy and lossy.kept else None
+    final = kept or ledger.verdict(ledger.best, lossy=False)
     best = ledger.best.clone()
-    stamp(best, __version__, preset, loaded.digest, verdict, limit=loaded.bytes)
+    stamp(best, __version__, preset if kept else "exact", loaded.digest, final, limit=loaded.bytes)
+    warnings = [w for d in data if d is not None for w in d.warnings()]
     record = RunRecord(
         source=loaded.name,
         source_digest=loaded.digest,
@@ -159,11 +163,12 @@ def _result(loaded: Loaded, ledger: Ledger, preset: str) -> Result:
         before=dataclasses.replace(facts(loaded.model), bytes=loaded.bytes),
         after=facts(best),
         stages=tuple(ledger.stages),
-        verdict=verdict,
-        notes=(*loaded.notes, *ledger.notes),
+        verdict=(lossy.verdict if lossy else None) or final,
+        result=final,
+        notes=tuple(dict.fromkeys((*loaded.notes, *ledger.notes, *warnings))),
         advice=_advice(loaded, best) if preset == "exact" else (),
     )
-    return Result(best, verdict, Report(record), plan=ledger.plan, external=loaded.external)
+    return Result(best, record.verdict, Report(record), plan=ledger.plan, external=loaded.external)
 
 
 def _versions() -> dict[str, str]:
@@ -177,13 +182,14 @@ def _versions() -> dict[str, str]:
 
 
 def _advice(loaded: Loaded, best: ir.Model) -> tuple[str, ...]:
-    """What calibration data would bring, where there are float weights that int8 would take."""
+    """What int8 would bring, where there are float weights that it would take."""
     ready, _ = quantizable(best)
     if not ready:
         return ()
     weights = [v.const_value for v in best.graph.initializers.values() if v.const_value is not None]
     saved = sum(t.nbytes * 3 // 4 for t in weights if t.dtype == ir.DataType.FLOAT and len(t.shape) >= 2)
-    about, command = size(model_bytes(best) - saved), f"onnxzip optimize {loaded.path or 'MODEL'}"
+    about = size(model_bytes(best) - saved)
+    command = f"onnxzip optimize {shlex.quote(str(loaded.path or 'MODEL'))}"
     return (
         f"with real inputs, smaller (about {about}) and faster: {command} -c DATA",
         f"without, as small but not faster: {command} --preset weights8",

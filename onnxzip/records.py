@@ -110,8 +110,11 @@ class Verdict:
         verified: numbers were compared (False: structure only, because the original could not be run).
         reasons: one sentence for each limit that was missed.
         warnings: what weakens the verdict without failing it (few samples, made-up data).
-        data: where the compared samples came from: "held-out", "given" or "made up".
+        data: where the compared samples came from: "held-out" (part of the calibration data), "given", "made up", or "none".
         samples: how many samples were compared.
+        outputs: the figures of each output.
+        size_ratio: bytes of the candidate divided by bytes of the original.
+        speed: paired latency, where it was measured.
     """
 
     passed: bool
@@ -147,7 +150,19 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """Everything a report shows of one `optimize`."""
+    """Everything a report shows of one `optimize`.
+
+    Attributes:
+        source, source_digest: where the model came from, and its SHA-256.
+        versions: of onnxzip and what it stands on.
+        config: the settings.
+        before, after: the original, and the model that is returned.
+        stages: what each stage did.
+        verdict: on what was asked for. When it failed, the candidate was taken back.
+        result: on the model that is returned; the same as `verdict` when that passed.
+        notes: what the user should know about model and data.
+        advice: what more could be had, and with which command.
+    """
 
     source: str
     source_digest: str
@@ -157,6 +172,7 @@ class RunRecord:
     after: Facts
     stages: tuple[StageRecord, ...]
     verdict: Verdict
+    result: Verdict
     notes: tuple[str, ...] = ()
     advice: tuple[str, ...] = field(default=())
 

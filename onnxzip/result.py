@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import os
@@ -30,7 +31,7 @@ class Result:
         model: the graph.
         verdict: passed or not, with figures and reasons.
         report: what every stage did.
-        plan: the quantization plan behind an int8 model; JSON that can be read, edited and replayed.
+        plan: the quantization plan, also when its model was taken back; JSON that can be read, edited and replayed.
         external: save weights beside the model even when they are small.
     """
 
@@ -60,7 +61,7 @@ class Result:
         return saving.save(self.model, path, external=self.external)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{self.report.to_text()}</pre>"
+        return f"<pre>{html.escape(self.report.to_text())}</pre>"
 
 
 def stamp(model: ir.Model, version: str, preset: str, digest: str, verdict: Verdict, limit: int) -> None:

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Let a command end with an exit code as the DESIGN says: 2 for the user's errors, 3 for ours."""
+    """Let a command end with an exit code of its own: 2 for the user's errors, 3 for ours."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -33,7 +33,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             complain(str(error))
             raise typer.Exit(WRONG) from error
         except KeyboardInterrupt as error:
-            complain("interrupted; nothing was written")
+            complain("interrupted")
             raise typer.Exit(INTERRUPTED) from error
         except (typer.Exit, typer.Abort):
             raise

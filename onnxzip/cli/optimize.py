@@ -8,7 +8,6 @@ from onnxzip.cli import options, output
 from onnxzip.cli.guard import MISSED, complain, guarded
 from onnxzip.cli.options import DEFAULT
 from onnxzip.config import Budget, Config
-from onnxzip.errors import UsageError
 
 
 @guarded
@@ -69,14 +68,14 @@ def optimize(
         Console().print(summary(result.report.record), soft_wrap=True)  # commands stay on one line, to be copied
     if json:
         output.write(json, result.report.to_json())
-    if save_plan and result.plan is None:
-        raise UsageError(f"{save_plan}: there is no quantization plan to write, because nothing was quantized")
     if save_plan and result.plan is not None:
         output.write(save_plan, result.plan.to_json())
     if result.verdict.passed or keep_best:
         written = result.save(path)
         if not quiet:
             typer.echo(f"wrote {', '.join(map(str, written))}")
+    if save_plan and result.plan is None:
+        complain(f"{save_plan} was not written: nothing was quantized, so there is no plan")
     if not result.verdict.passed:
         tail = (
             "the best exact model was written"

@@ -20,11 +20,9 @@ from google.protobuf.message import DecodeError
 
 from onnxzip.errors import ModelError
 from onnxzip.model.defaults import free_weights
-from onnxzip.model.save import INTERFACE, Interface, model_bytes
+from onnxzip.model.save import INTERFACE, Interface, model_bytes, model_digest
 from onnxzip.model.tensors import check_tensors, detach_tensors
 from onnxzip.model.walk import all_nodes, graphs_of
-
-ModelLike = "str | os.PathLike[str] | onnx.ModelProto | ir.Model | torch.onnx.ONNXProgram"
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,8 @@ class Loaded:
         name: path, or the graph's name, for messages.
         path: the file, or None when the model came from memory.
         bytes: size of the file and its external data (of the serialized model when it came from memory).
-        digest: SHA-256 of the file (of the serialized graph when from memory), first 16 hexadecimal digits.
+        digest: SHA-256 over the file and its external data (over the graph and its weights when from memory), first 16
+            hexadecimal digits.
         external: some weights live in external data files.
         notes: what was understood in a special way.
     """
@@ -64,9 +63,9 @@ def load(source: Any, *, keep_defaults: bool = False) -> Loaded:
         path = Path(source)
         proto = _read(path)
         model = _to_ir(proto, str(path), base=path.parent)
-        digest, size = _digest_of_file(path), path.stat().st_size
         external = _check_external(model, path)
-        size += sum(p.stat().st_size for p in external)
+        files = [path, *sorted(external)]
+        digest, size = _digest_of_files(files), sum(p.stat().st_size for p in files)
         name = str(path)
     else:
         path, name = None, "model in memory"
@@ -74,7 +73,7 @@ def load(source: Any, *, keep_defaults: bool = False) -> Loaded:
         model = _copy(source) if given is None else _to_ir(given, name, base=None)
         external = {Path(t.path) for t in _external_tensors(model)}
         size = model_bytes(model) if given is None else given.ByteSize()
-        digest = _digest_of_model(model)
+        digest = model_digest(model)
     notes = () if keep_defaults else free_weights(model)
     return Loaded(model, name, path, size, digest, bool(external), notes)
 
@@ -251,16 +250,11 @@ def _check_external(model: ir.Model, path: Path) -> set[Path]:
     return found
 
 
-def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _digest_of_model(model: ir.Model) -> str:
-    digest = hashlib.sha256(str(model.graph).encode())
-    for value in model.graph.initializers.values():
-        if value.const_value is not None and value.const_value.dtype != ir.DataType.STRING:
-            digest.update(value.const_value.tobytes())
+def _digest_of_files(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
 
 

@@ -45,14 +45,29 @@ class Interface:
 
 def model_bytes(model: ir.Model) -> int:
     """Size in bytes of the model as one file with its weights inside. Large weights are counted, not serialized."""
-    copy, held = model.clone(), 0
+    rest, weights = _apart(model)
+    return int(rest.ByteSize()) + sum(map(_tensor_bytes, weights))
+
+
+def model_digest(model: ir.Model) -> str:
+    """SHA-256 of a model in memory, weights included, first 16 hexadecimal digits. Equal for equal models."""
+    rest, weights = _apart(model)
+    digest = hashlib.sha256(rest.SerializeToString(deterministic=True))
+    for tensor in weights:
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _apart(model: ir.Model) -> tuple[onnx.ModelProto, list[ir.TensorProtocol]]:
+    """The model without its large weights, and these."""
+    copy, weights = model.clone(), []
     for graph in graphs_of(copy):
         for name, value in tuple(graph.initializers.items()):
             tensor = value.const_value
             if isinstance(tensor, ir.ExternalTensor) or (tensor is not None and tensor.nbytes > EXTERNAL_THRESHOLD):
-                held += _tensor_bytes(tensor)
+                weights.append(tensor)
                 del graph.initializers[name]
-    return int(to_shallow_proto(copy).ByteSize()) + held
+    return to_shallow_proto(copy), weights
 
 
 def _tensor_bytes(tensor: ir.TensorProtocol) -> int:

@@ -26,6 +26,11 @@ def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
         yield from function.all_nodes()
 
 
+def count_nodes(model: ir.Model) -> int:
+    """How many nodes there are, bodies and functions included."""
+    return sum(1 for _ in all_nodes(model))
+
+
 def bodies_of(node: ir.Node) -> tuple[ir.Graph, ...]:
     """The graphs that a node holds as attributes (If branches, Loop and Scan bodies)."""
     found: list[ir.Graph] = []

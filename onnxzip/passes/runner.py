@@ -29,7 +29,7 @@ from onnxzip.errors import PassError
 from onnxzip.model.check import problems
 from onnxzip.model.save import model_bytes
 from onnxzip.model.signature import signature
-from onnxzip.model.walk import all_nodes
+from onnxzip.model.walk import count_nodes
 from onnxzip.passes import JUDGED_AT_THE_END, PASSES
 from onnxzip.passes.context import Context, Pass
 from onnxzip.progress import SILENT, Observer
@@ -78,7 +78,7 @@ def run(
             done.to_fixed_point(rounds)
             for left in late:
                 done.tallies[left.__name__] = _Tally(notes=(f"left: the file would be {grown} bytes larger",))
-    nodes = _count(done.model)
+    nodes = count_nodes(done.model)
     return done.model, tuple(done.tallies[p.__name__].record(p.__name__, nodes) for p in passes)
 
 
@@ -184,7 +184,7 @@ class _Run:
         if not outcome.changes:
             return False
         tally.changes += outcome.changes
-        tally.nodes = _count(self.model)
+        tally.nodes = count_nodes(self.model)
         self.context = Context(self.model)
         if each:
             self._keep()
@@ -224,7 +224,3 @@ def _settle_ir_version(model: ir.Model) -> None:
         model.ir_version = 4
         if not graph.opset_imports:
             graph.opset_imports[""] = 1  # what a missing import meant then
-
-
-def _count(model: ir.Model) -> int:
-    return sum(1 for _ in all_nodes(model))

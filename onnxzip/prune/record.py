@@ -22,6 +22,10 @@ class Width:
     tied: tuple[str, ...] = ()
     stayed: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        reasons = f" ({'; '.join(self.stayed)})" if self.stayed else ""
+        return f"{self.name}: {self.before} channels become {self.after}{reasons}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Elimination:

@@ -23,9 +23,6 @@ METHOD = "mse"
 """How ranges are chosen: by the expected squared error of each tensor. Never the worst of the three on any network that was
 measured, and best on most. Letting the methods compete on a few tuning batches chose worse: 8 single samples mislead."""
 
-SHOWN = 12
-"""How many of the nodes that stay float are named one by one in the notes; the plan has them all."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -109,7 +106,4 @@ def _read_plan(config: Config) -> QuantPlan:
 
 
 def _notes(plan: QuantPlan) -> tuple[str, ...]:
-    left = [f"{n.op} {n.node!r} stays float: {n.reason}" for n in plan.left[:SHOWN]]
-    if len(plan.left) > SHOWN:
-        left.append(f"{len(plan.left) - SHOWN} more nodes stay float: the plan names them")
-    return (*plan.notes, *left)
+    return (*plan.notes, *(f"{n.op} {n.node!r} stays float: {n.reason}" for n in plan.left))

@@ -29,6 +29,8 @@ class TargetRow:
         joins: operators without weights that are worth running in integers, between integers.
         pass_through: operators that only move, drop or compare elements; scale and zero point are the same on both sides.
         pools: those of them that run well only behind an integer Conv.
+        channel_multiple: channels that the runtime's blocked layout handles together; widths that were multiples of it run
+            slower, up to several times, when they are not any more.
         tables: operators that look up rows of a constant.
         table_bytes: tables below this size stay float.
         source: where the row comes from.
@@ -47,6 +49,7 @@ class TargetRow:
     joins: frozenset[str]
     pass_through: frozenset[str]
     pools: frozenset[str]
+    channel_multiple: int
     tables: frozenset[str]
     table_bytes: int
     source: str
@@ -68,6 +71,7 @@ CPU = TargetRow(
         {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Split", "Slice", "Identity"}
     ),
     pools=frozenset({"MaxPool", "GlobalAveragePool"}),
+    channel_multiple=8,
     tables=frozenset({"Gather"}),
     table_bytes=2**16,
     source="onnxruntime 1.32, CPU provider: optimized graphs read back and timed, one operator at a time, on AVX512-VNNI. "

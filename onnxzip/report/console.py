@@ -16,6 +16,9 @@ from onnxzip.report.words import change, decibels, share, size
 MOST_OUTPUTS = 6
 """Outputs shown; the worst come first, all of them are in the JSON."""
 
+MOST_NOTES = 4
+"""Notes of a stage that are shown."""
+
 Row = tuple[str, str, str, str]
 """What, original, result, change or interval."""
 
@@ -30,14 +33,29 @@ def render(record: RunRecord, width: int) -> str:
 
 def summary(record: RunRecord) -> RenderableType:
     """The report of a run: what was done, before and after, the verdict."""
-    parts: list[RenderableType] = [stages(record.stages)]
-    parts += [Text(f"note: {n}", style="dim") for n in record.notes]
-    parts.append(_table("original", "result", [*_weights(record), *_figures(record.verdict)]))
-    parts.append(_conclusion(record.verdict))
+    parts: list[RenderableType] = [stages(record.stages), *_remarks(record)]
+    parts.append(_table("original", "result", [*_weights(record), *_figures(record.result)]))
+    if record.verdict != record.result:
+        parts += [_conclusion(record.result, "the exact result"), Text("What was asked for:", style="bold")]
+        parts.append(_table("original", "candidate", list(_figures(record.verdict))))
+    parts.append(_conclusion(record.verdict, "verdict"))
     if record.advice:
         parts.append(Text("More could be had:", style="bold"))
         parts += [Text(f"  {a}") for a in record.advice]
     return Group(*parts)
+
+
+def _remarks(record: RunRecord) -> Iterator[RenderableType]:
+    """What was taken back, what the user should know, and what the stages left alone."""
+    for stage in record.stages:
+        for p in stage.passes:
+            if p.taken_back:
+                yield Text(f"warning: pass {p.name} was taken back: {p.taken_back}", style="yellow")
+    yield from (Text(f"note: {n}", style="dim") for n in record.notes)
+    for stage in record.stages:
+        yield from (Text(f"note: {stage.name}: {n}", style="dim") for n in stage.notes[:MOST_NOTES])
+        if (more := len(stage.notes) - MOST_NOTES) > 0:
+            yield Text(f"note: {stage.name}: {more} more notes are in the JSON report", style="dim")
 
 
 def verdict(result: Verdict) -> RenderableType:
@@ -45,7 +63,7 @@ def verdict(result: Verdict) -> RenderableType:
     rows = list(_figures(result))
     if result.size_ratio is not None:
         rows.insert(0, ("size", "1", f"{result.size_ratio:.3f}", ""))
-    return Group(_table("original", "candidate", rows), _conclusion(result))
+    return Group(_table("original", "candidate", rows), _conclusion(result, "verdict"))
 
 
 def stages(records: tuple[StageRecord, ...]) -> RenderableType:
@@ -90,17 +108,16 @@ def _badness(o: OutputMetrics) -> tuple[float, float]:
     return (math.inf if o.agreement is None else o.agreement, math.inf if o.sqnr_db is None else o.sqnr_db)
 
 
-def _conclusion(result: Verdict) -> RenderableType:
+def _conclusion(result: Verdict, what: str) -> RenderableType:
     parts = [Text(f"warning: {w}", style="yellow") for w in result.warnings]
     parts += [Text(f"missed: {r}", style="red") for r in result.reasons]
-    return Group(*parts, _headline(result))
+    return Group(*parts, _headline(result, what))
 
 
-def _headline(result: Verdict) -> Text:
+def _headline(result: Verdict, what: str) -> Text:
     if not result.passed:
-        return Text("verdict: FAILED", style="bold red")
+        return Text(f"{what}: FAILED", style="bold red")
     if not result.verified:
-        return Text("verdict: passed in structure only, NOT verified by numbers", style="bold yellow")
-    return Text(
-        f"verdict: PASSED, compared with the original on {result.samples} {result.data} samples", style="bold green"
-    )
+        return Text(f"{what}: passed in structure only, NOT verified by numbers", style="bold yellow")
+    compared = f"compared with the original on {result.samples} {result.data} samples"
+    return Text(f"{what}: PASSED, {compared}", style="bold green")

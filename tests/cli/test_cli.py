@@ -80,8 +80,10 @@ def test_a_missed_budget_is_exit_code_1_and_nothing_is_written(tmp_path):
     assert result.exit_code == 1
     assert "the budget was missed, nothing was written" in result.stderr
     assert not out.exists()
-    kept = onnxzip(*args, "--keep-best")
+    plan = tmp_path / "plan.json"
+    kept = onnxzip(*args, "--keep-best", "--save-plan", plan)
     assert kept.exit_code == 1
+    assert "onnxzip_plan" in plan.read_text()
     assert onnxzip("compare", DENSE, out, "-c", EVALUATION, "--min-sqnr", "90").exit_code == 0
 
 

@@ -105,16 +105,3 @@ def test_opset_that_cannot_be_raised_is_a_sentence(monkeypatch: pytest.MonkeyPat
     choice = quantize(old, feeds(old), Config())
     assert choice.model is None
     assert "opset 11 cannot be raised to 13" in choice.summary
-
-
-def test_long_lists_of_float_nodes_are_cut_in_the_notes_only() -> None:
-    body = " ".join(f"t{i} = ConvTranspose<pads=[1,1,1,1]>({f't{i - 1}' if i else 'x'}, w)" for i in range(15))
-    many = model(
-        f"agraph (float[N,16,8,8] x) => (float[N,16,8,8] y) {{ {body} y = Conv<pads=[1,1,1,1]>(t14, v) }}",
-        w=W / 20,
-        v=W,
-    )
-    choice = quantize(many, feeds(many), Config())
-    assert choice.notes[-1] == "3 more nodes stay float: the plan names them"
-    assert choice.plan is not None
-    assert len(choice.plan.left) == 15

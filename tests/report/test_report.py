@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -44,6 +45,7 @@ def record(**verdict: object) -> RunRecord:
         after=Facts(bytes=260_000, nodes=54, parameters=250_000, opset=13, operators={"Conv": 20}),
         stages=(StageRecord(name="rewrite", kept=True, summary="164 nodes become 54", seconds=0.2, passes=passes),),
         verdict=Verdict(**fields),
+        result=Verdict(**fields),
         notes=("a note",),
         advice=("an advice",),
     )
@@ -97,3 +99,26 @@ def test_json_is_strict_and_complete():
     assert content["verdict"]["outputs"][1]["sqnr_db"] == "inf"
     assert content["verdict"]["metrics"]["agreement"] == 0.984
     assert content["stages"][0]["passes"][0]["changes"] == 3
+
+
+def test_a_candidate_that_was_taken_back_is_shown_apart_from_the_result():
+    asked = record(passed=False, reasons=("too far off",)).verdict
+    exact = OutputMetrics(name="scores", max_abs_error=1e-6, max_rel_error=1e-7, sqnr_db=130.0, cosine=1.0)
+    kept = Verdict(passed=True, verified=True, data="held-out", samples=450, outputs=(exact,))
+    text = Report(dataclasses.replace(record(), verdict=asked, result=kept)).to_text()
+    result, candidate = text.split("What was asked for:")
+    assert "130.0 dB" in result
+    assert "the exact result: PASSED" in result
+    assert "31.2 dB" in candidate
+    assert "verdict: FAILED" in candidate
+
+
+def test_passes_that_were_taken_back_and_notes_of_stages_are_shown():
+    bad = PassRecord(name="wrong_pass", changes=0, seconds=0.1, nodes=54, taken_back="it changed numbers")
+    stage = StageRecord(
+        name="rewrite", kept=True, summary="done", seconds=0.1, passes=(bad,), notes=("one", "2", "3", "4", "5", "6")
+    )
+    text = Report(dataclasses.replace(record(), stages=(stage,))).to_text()
+    assert "warning: pass wrong_pass was taken back: it changed numbers" in text
+    assert "note: rewrite: one" in text
+    assert "note: rewrite: 2 more notes are in the JSON report" in text

@@ -53,15 +53,19 @@ def test_too_few_samples_to_settle_the_limit_are_said():
 
 
 def test_exact_means_rounding_only():
-    assert exact_problem([output(sqnr_db=120.0)], {}) is None
-    assert exact_problem([output(sqnr_db=60.0, max_rel_error=1e-9)], {}) is None
-    assert "60.0 dB" in exact_problem([output(sqnr_db=60.0)], {})
-    assert exact_problem([output(sqnr_db=60.0)], {}, half={"y"}) is None
-    assert "not equal" in exact_problem([output(sqnr_db=None, max_abs_error=1.0)], {})
-    assert "dB" in exact_problem([output(sqnr_db=-math.inf, max_abs_error=math.inf, max_rel_error=math.inf)], {})
+    assert exact_problem([output(sqnr_db=120.0)], {}, {}) is None
+    assert exact_problem([output(sqnr_db=60.0, max_rel_error=1e-9)], {}, {}) is None
+    assert "60.0 dB" in exact_problem([output(sqnr_db=60.0)], {}, {})
+    assert exact_problem([output(sqnr_db=60.0)], {}, {"y": "tensor(float16)"}) is None
+    assert "not equal" in exact_problem([output(sqnr_db=None, max_abs_error=1.0)], {}, {})
+    assert "dB" in exact_problem([output(sqnr_db=-math.inf, max_abs_error=math.inf, max_rel_error=math.inf)], {}, {})
+
+
+def test_tiny_outputs_are_held_to_their_own_size():
+    assert "0.0 dB" in exact_problem([output(sqnr_db=0.0, max_abs_error=1e-7, max_rel_error=1.0)], {}, {})
 
 
 def test_the_originals_own_noise_is_the_floor():
     noisy = {"y": output(sqnr_db=80.0)}
-    assert exact_problem([output(sqnr_db=75.0)], noisy) is None
-    assert exact_problem([output(sqnr_db=70.0)], noisy) is not None
+    assert exact_problem([output(sqnr_db=75.0)], noisy, {}) is None
+    assert exact_problem([output(sqnr_db=70.0)], noisy, {}) is not None
