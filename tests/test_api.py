@@ -1,4 +1,4 @@
-"""The public API: what DESIGN promises to Python callers."""
+"""The public API: what the README promises to Python callers."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_model_whose_inputs_cannot_be_made_up_says_not_verified():
 
 
 def test_the_verdict_is_given_on_data_that_did_not_tune(monkeypatch):
-    """PEER_FAILURES 22."""
+    """failures.md 22."""
     from onnxzip import pipeline
 
     seen: dict[str, list[bytes]] = {"tune": [], "held": []}

@@ -35,7 +35,7 @@ def small() -> onnx.ModelProto:
 
 
 def test_a_pass_that_changes_numbers_is_named_and_taken_back(monkeypatch):
-    """PEER_FAILURES 9: a check that fails stops what it checks."""
+    """failures.md 9: a check that fails stops what it checks."""
     monkeypatch.setattr(pipeline, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
     result = onnxzip.optimize(small())
     assert [n.op_type for n in result.to_proto().graph.node] == ["Relu"]
@@ -134,7 +134,7 @@ def transformer() -> onnx.ModelProto:
 
 
 def test_an_ordinary_transformer_export_with_ragged_batches_goes_through():
-    """PEER_FAILURES 16, 19: dynamic batch and sequence, batches of different shape, no symbolic shape inference to fail."""
+    """failures.md 16, 19: dynamic batch and sequence, batches of different shape, no symbolic shape inference to fail."""
     rng = np.random.default_rng(1)
     data = [{"ids": rng.integers(0, 50, (b, s))} for b, s in ((4, 7), (2, 12), (4, 3), (1, 20), (3, 9), (4, 16))]
     result = onnxzip.optimize(transformer(), calibration=data)

@@ -3,7 +3,7 @@
 Legal cases, for constants that are one number, or one number per channel once broadcasting has aligned them:
 1. Add, Sub, Mul, Div with one constant operand (Div only by a constant), and Neg.
 2. BatchNormalization for inference: scale = gamma / sqrt(variance + epsilon), shift = beta - mean * scale.
-A constant of shape [W] belongs to the last axis, whatever the number of channels is (PEER_FAILURES 5).
+A constant of shape [W] belongs to the last axis, whatever the number of channels is (failures.md 5).
 All is computed in float64; rounding happens once, where the result is stored.
 """
 

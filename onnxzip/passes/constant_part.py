@@ -4,7 +4,7 @@ A node belongs to it when
 1. all it reads is constant: initializers that are not inputs, Constant nodes, results of such nodes; or it is a Shape or
    Size of a value whose shape is fully known (its data does not matter then);
 2. it is deterministic, of the standard domain, and holds no body;
-3. it is not a DequantizeLinear: int8 weights must not become float again (PEER_FAILURES 10);
+3. it is not a DequantizeLinear: int8 weights must not become float again (failures.md 10);
 4. it is not a graph output (an output must be produced by a node);
 5. its results are of types that numpy holds exactly (not bfloat16, float8, int4, strings);
 6. its results are known to be of a size that is sane to compute. Sizes that depend on data which is itself still to be
@@ -56,14 +56,14 @@ def constant_part(model: ir.Model, context: Context) -> ConstantPart:
     part = ConstantPart()
     for graph in scopes(model):
         for node in graph:
-            if _is_candidate(node, part) and _add_known(node, part, context.shapes):
+            if _is_candidate(node) and _add_known(node, part, context.shapes):
                 continue
-            if _is_candidate(node, part) and _reads_constants_only(node, part):
+            if _is_candidate(node) and _reads_constants_only(node, part):
                 _add_computed(node, part, context.shapes)
     return part
 
 
-def _is_candidate(node: ir.Node, part: ConstantPart) -> bool:
+def _is_candidate(node: ir.Node) -> bool:
     return (
         is_op(node, node.op_type)
         and node.op_type not in ("Constant", "DequantizeLinear")

@@ -1,7 +1,7 @@
 """Which constants may be folded without the file growing.
 
 Folding a value adds a tensor, and frees the nodes that were there for it alone and the constants that only they read.
-A value is folded when it adds no more bytes than it frees (PEER_FAILURES 1: a Tile of one number to half a million
+A value is folded when it adds no more bytes than it frees (failures.md 1: a Tile of one number to half a million
 stays a Tile). Values that share what they are computed from are first judged one by one, then together.
 """
 

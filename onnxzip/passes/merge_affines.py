@@ -3,7 +3,7 @@
     t2 + s2 * (t1 + s1 * x)  =  (s2 t1 + t2) + (s2 s1) * x
 
 computed in float64 and rounded once: not bit exact. Legal cases, for a value of known rank and channels (axis 1):
-1. With a BatchNormalization among them: all go into its scale and bias (PEER_FAILURES 12), as
+1. With a BatchNormalization among them: all go into its scale and bias (failures.md 12), as
    gamma = s * sqrt(variance + epsilon), beta = t + s * mean.
 2. Without: one Mul, one Add, or a Mul and an Add, when that is fewer nodes.
 Left alone: values in between that others read or that are outputs; a chain that is as short as it can be. Refused with

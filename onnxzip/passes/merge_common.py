@@ -2,7 +2,7 @@
 
 Exact. Two nodes are the same when operator, domain, attributes, inputs and number of outputs are; the operands of
 commutative operators may be in any order. A node in a body may be replaced by one that ran before, outside of it.
-Left alone: random operators (PEER_FAILURES 3), nodes that hold bodies, nodes of other domains than the standard ones
+Left alone: random operators (failures.md 3), nodes that hold bodies, nodes of other domains than the standard ones
 (they may have state), and a node whose output must keep its name and cannot give it to the other.
 One walk, one table a graph: the time grows with the graph.
 """

@@ -1,7 +1,7 @@
 """Which nodes give one of their inputs back: pure analysis, one function for each operator.
 
 Each function returns the value that the node passes through, or None. Shapes count only where they are provable: a known
-size equals itself, a symbolic axis equals one of the same name, an unknown axis equals nothing (PEER_FAILURES 11).
+size equals itself, a symbolic axis equals one of the same name, an unknown axis equals nothing (failures.md 11).
 
 What rounds: nothing. What may change: adding 0.0 turns -0.0 into 0.0, and taking the addition away does not; the two are
 equal in every comparison and differ only as divisors.
@@ -30,7 +30,7 @@ def passed_through(node: ir.Node, context: Context) -> ir.Value | None:
     if check is None or not is_op(node, node.op_type) or not node.inputs or node.inputs[0] is None:
         return None
     if any(o.uses() or o.is_graph_output() for o in node.outputs[1:]):
-        return None  # such as the mask of a Dropout (PEER_FAILURES 4)
+        return None  # such as the mask of a Dropout (failures.md 4)
     return check(node, context)
 
 

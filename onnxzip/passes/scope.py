@@ -24,7 +24,7 @@ def scopes(model: ir.Model) -> Iterator[ir.Graph]:
 
 
 def is_deterministic(node: ir.Node) -> bool:
-    """Whether two runs on equal inputs give equal outputs (PEER_FAILURES 3)."""
+    """Whether two runs on equal inputs give equal outputs (failures.md 3)."""
     if is_op(node, *_RANDOM):
         return False
     return not is_op(node, "Dropout") or is_inference_dropout(node)

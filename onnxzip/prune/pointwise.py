@@ -84,7 +84,7 @@ def broadcast(state: Analysis, node: ir.Node) -> str | None:
     for o in operands:
         if o.labels is None and o.size not in (1, size):
             return f"ties its channels to {o.value.name!r}, whose size is unknown"
-    ids = _joined(state, node, operands, size)
+    ids = _joined(state, node, operands)
     state.mark(node.outputs[0], Labels.along(axis, rank, ids, _constants(state, node, operands, size)))
     return None
 
@@ -97,7 +97,7 @@ def _operand(state: Analysis, index: int, value: ir.Value, from_end: int, labels
     return _Operand(index, value, axis, found if isinstance(found, int) else None, labels, content)
 
 
-def _joined(state: Analysis, node: ir.Node, operands: list[_Operand], size: int) -> Ids:
+def _joined(state: Analysis, node: ir.Node, operands: list[_Operand]) -> Ids:
     """Join what meets; the labels of the result."""
     carriers = [o.labels for o in operands if o.labels is not None]
     ids: Ids = np.maximum.reduce([c.vector for c in carriers])  # where one is 0 the others are frozen

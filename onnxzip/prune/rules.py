@@ -113,7 +113,7 @@ def _tie_shared(state: Analysis) -> None:
         if content is None or content.size == max(content.shape, default=1):
             continue  # 1
         cuts = [state.cuts[s] for s in slots]
-        if not _only_read_by(state, weight, slots) or any(set(c) != set(cuts[0]) for c in cuts):
+        if not _only_read_by(weight, slots) or any(set(c) != set(cuts[0]) for c in cuts):
             for value in dict.fromkeys(v for node, _ in slots for v in (*node.inputs, *node.outputs)):
                 state.freeze(value, f"weight {weight.name!r} is also used where it cannot shrink")  # 3
             continue
@@ -131,7 +131,7 @@ def _by_weight(state: Analysis) -> dict[ir.Value, list[Slot]]:
     return found
 
 
-def _only_read_by(state: Analysis, weight: ir.Value, slots: list[Slot]) -> bool:
+def _only_read_by(weight: ir.Value, slots: list[Slot]) -> bool:
     """Whether a weight has no other readers than these slots, Identity nodes in between aside."""
     pending, known = [weight], set(slots)
     while pending:

@@ -126,7 +126,7 @@ class _Inserter:
             index, row = _row(entry, node)
             node.replace_input_with(index, self._store("bias", row.reshape(1, 1, -1)))
             return
-        bias, site = bias_of(node, entry, self.plan, self.nodes), site_of(node, self.sites)
+        bias, site = bias_of(node, entry, self.plan), site_of(node, self.sites)
         if bias is None or site is None or entry.role not in self.row.integer_bias:
             return
         scales = bias_scales(site.scale, self.weights[entry.weight][1].scales)

@@ -81,18 +81,6 @@ def _inside(scale: float, zero_point: int, bounds: tuple[float, float]) -> float
     return float(number)
 
 
-def quantize_u8(x: NDArray[np.floating[Any]], q: QParams) -> NDArray[np.uint8]:
-    """Values to uint8, as QuantizeLinear does it."""
-    scaled = np.rint(x / np.float32(q.scale)) + q.zero_point
-    codes: NDArray[np.uint8] = np.clip(scaled, 0, LEVELS).astype(np.uint8)
-    return codes
-
-
-def dequantize_u8(codes: NDArray[np.uint8], q: QParams) -> NDArray[np.float32]:
-    """uint8 to values, as DequantizeLinear does it."""
-    return (codes.astype(np.float32) - np.float32(q.zero_point)) * np.float32(q.scale)
-
-
 def along(axis: int, rank: int) -> tuple[int, ...]:
     """The shape that lets a vector of channels broadcast along `axis`.
 

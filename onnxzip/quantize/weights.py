@@ -52,16 +52,14 @@ def integer_weights(
         node = nodes[planned.output]
         value = _weight_of(node, planned, entries)
         values[planned.weight] = value
-        bias, site = bias_of(node, planned, plan, nodes), site_of(node, sites)
+        bias, site = bias_of(node, planned, plan), site_of(node, sites)
         if bias is not None and site is not None:
             floor = bias_floor(bias.reshape(-1), site.scale, row.bias_max)
             floors[planned.weight] = np.maximum(floors.get(planned.weight, 0.0), floor)
     return {n: (v, _integers(v, entries[n], floors.get(n), row)) for n, v in values.items()}
 
 
-def bias_of(
-    node: ir.Node, planned: PlannedNode, plan: QuantPlan, nodes: Mapping[str, ir.Node]
-) -> NDArray[np.float32] | None:
+def bias_of(node: ir.Node, planned: PlannedNode, plan: QuantPlan) -> NDArray[np.float32] | None:
     """The bias that joins the integer sum of a planned node: its third input, or the row of an Add in role int32_bias."""
     if planned.role in ("conv", "gemm") and len(node.inputs) > 2:
         return array(node.inputs[2])

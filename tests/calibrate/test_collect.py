@@ -75,7 +75,7 @@ def test_only_inputs_need_no_run() -> None:
     assert collect(cnn(), ["x"], [{"x": np.ones((1, 1), np.float32)}])["x"].count == 1
 
 
-def test_peer_16_shards_merge_to_one_run_and_batches_may_differ_in_shape(tmp_path: Path) -> None:
+def test_peer_16_17_shards_merge_to_one_run_and_batches_may_differ_in_shape(tmp_path: Path) -> None:
     model, data, names = cnn(), feeds(1, 40, 3, 33, 40, 2), ["x", "c", "r", "f", "y"]
     one = collect(model, names, data, model_digest="m")
     shards = [collect(model, names, data[k::3], model_digest="m") for k in range(3)]
@@ -191,7 +191,7 @@ def test_peer_16_no_activation_outlives_its_batch(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif("ONNXZIP_CORPUS" not in os.environ, reason="the corpus is not there")
 def test_a_text_model_with_ragged_batches() -> None:
-    """PEER_FAILURES 16: batches of different shape, as every text model has."""
+    """failures.md 16: batches of different shape, as every text model has."""
     model = load(Path(os.environ["ONNXZIP_CORPUS"]) / "models/minilm_l6_v2_ts_op17.onnx").model
     names = [n.outputs[0].name or "" for n in model.graph if n.op_type == "MatMul"]
     rng, data = np.random.default_rng(0), []

@@ -1,4 +1,4 @@
-"""PEER_FAILURES 22: what tunes never judges."""
+"""failures.md 22: what tunes never judges."""
 
 from __future__ import annotations
 

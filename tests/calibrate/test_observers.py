@@ -1,4 +1,4 @@
-"""Statistics are merged, saved and loaded whole, and only for the model and data they belong to (PEER_FAILURES 21)."""
+"""Statistics are merged, saved and loaded whole, and only for the model and data they belong to (failures.md 21)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PEER_FAILURES 18: NaN, Inf, wrong names, dtypes and shapes are refused by name before the model sees them."""
+"""failures.md 18: NaN, Inf, wrong names, dtypes and shapes are refused by name before the model sees them."""
 
 from __future__ import annotations
 

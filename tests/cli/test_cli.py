@@ -88,7 +88,7 @@ def test_a_missed_budget_is_exit_code_1_and_nothing_is_written(tmp_path):
 
 
 def test_compare_fails_on_a_damaged_model(tmp_path):
-    """PEER_FAILURES 9: a mismatch that is found is an exit code, not a line that nobody reads."""
+    """failures.md 9: a mismatch that is found is an exit code, not a line that nobody reads."""
     damaged = onnx.load(str(DENSE))
     weight = max(damaged.graph.initializer, key=lambda t: t.ByteSize())
     weight.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weight), weight.name))

@@ -1,4 +1,4 @@
-"""PEER_FAILURES 2: overridable defaults are interface; wholesale listing by old exporters is not."""
+"""failures.md 2: overridable defaults are interface; wholesale listing by old exporters is not."""
 
 from __future__ import annotations
 

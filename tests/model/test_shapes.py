@@ -24,7 +24,7 @@ def test_shapes_ranks_and_types_with_symbolic_axes():
 
 
 def test_a_declared_shape_that_freezes_an_axis_is_not_believed():
-    """PEER_FAILURES 11: the exporter's value_info says 1 where the interface says N."""
+    """failures.md 11: the exporter's value_info says 1 where the interface says N."""
     proto = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 18]> g (float[N,3] x) => (float[N,3] y) <float[1,3] t> { t = Relu(x) y = Abs(t) }'
     )

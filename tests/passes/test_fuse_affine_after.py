@@ -152,7 +152,7 @@ def test_opset_7_with_several_constants_of_a_shape():
 @pytest.mark.parametrize(
     ("nodes", "why"),
     [
-        ("a = Conv(x, w) y = Mul(a, last)", "PEER_FAILURES 5: [W] with W == channels is not per channel"),
+        ("a = Conv(x, w) y = Mul(a, last)", "failures.md 5: [W] with W == channels is not per channel"),
         ("a = Conv(x, w) b = Mul(a, s) c = Relu(a) y = Add(b, c)", "a is read twice"),
         ("a = Conv(x, w) y = Mul(a, x)", "not constant"),
         ("a = Conv(x, w) y = Mul(a, full)", "one number per pixel"),

@@ -9,7 +9,7 @@ from tests.prune.nets import Net, check, width
 
 
 def test_sigmoid_maps_0_to_a_half():
-    """PEER_FAILURES 14: a zeroed channel is not zero behind Sigmoid, and one of them must stay before a padded Conv."""
+    """failures.md 14: a zeroed channel is not zero behind Sigmoid, and one of them must stay before a padded Conv."""
     net = Net("N", 3, 6, 6)
     h = net.op("Sigmoid", net.conv("x", 8, 3, zero=(1, 4, 6)))
     result, record = check(net.model(net.conv(h, 4, 8, pad=1)), 2)

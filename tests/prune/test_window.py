@@ -13,7 +13,7 @@ def test_batch_normalization_with_scale_0_is_its_bias():
 
 
 def test_constant_channels_through_relu_into_a_padded_conv():
-    """PEER_FAILURES 13: the beta of a dead channel is positive, and the next Conv pads. One channel stays for all of them."""
+    """failures.md 13: the beta of a dead channel is positive, and the next Conv pads. One channel stays for all of them."""
     net = Net("N", 3, 6, 6)
     h = net.op("Relu", net.norm(net.conv("x", 8, 3), 8, zero={0: 0.5, 3: -1.5, 4: 2.0, 6: 0.25}))
     result, record = check(net.model(net.conv(h, 4, 8, pad=1)), 3)
@@ -24,7 +24,7 @@ def test_constant_channels_through_relu_into_a_padded_conv():
 
 
 def test_constant_channels_through_relu_into_an_unpadded_conv():
-    """PEER_FAILURES 13: without padding the bias takes them all; dropping them would be off."""
+    """failures.md 13: without padding the bias takes them all; dropping them would be off."""
     net = Net("N", 3, 6, 6)
     h = net.op("Relu", net.norm(net.conv("x", 8, 3), 8, zero={0: 0.5, 3: -1.5, 4: 2.0}))
     check(net.model(net.conv(h, 4, 8, 1)), 3)

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxzip.quantize.qparams import (
+    LEVELS,
     MAX_SCALE,
     MIN_SCALE,
+    QParams,
     activation_qparams,
     along,
     bias_floor,
     bias_scales,
-    dequantize_u8,
     quantize_bias,
-    quantize_u8,
     quantize_weight,
     weight_scales,
 )
@@ -35,6 +35,18 @@ def test_every_value_of_the_range_is_met_within_one_step(low: float, high: float
     q = activation_qparams(low, high)
     x = np.linspace(low, high, 100).astype(np.float32)
     assert np.abs(dequantize_u8(quantize_u8(x, q), q) - x).max() <= q.scale * 1.001
+
+
+def quantize_u8(x: np.ndarray, q: QParams) -> np.ndarray:
+    """Values to uint8, as QuantizeLinear does it."""
+    scaled = np.rint(x / np.float32(q.scale)) + q.zero_point
+    codes: np.ndarray = np.clip(scaled, 0, LEVELS).astype(np.uint8)
+    return codes
+
+
+def dequantize_u8(codes: np.ndarray, q: QParams) -> np.ndarray:
+    """uint8 to values, as DequantizeLinear does it."""
+    return (codes.astype(np.float32) - np.float32(q.zero_point)) * np.float32(q.scale)
 
 
 def test_range_is_widened_to_hold_zero() -> None:

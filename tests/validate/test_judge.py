@@ -47,7 +47,7 @@ def test_nan_always_fails():
 
 
 def test_too_few_samples_to_settle_the_limit_are_said():
-    """PEER_FAILURES 22: a figure from few samples is given with its interval."""
+    """failures.md 22: a figure from few samples is given with its interval."""
     assert "give more data" in judge([SCORES], Budget(min_agreement=0.9), data="given", samples=60).warnings[0]
     assert judge([SCORES], Budget(min_agreement=0.5), data="given", samples=60).warnings == ()
 
