@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -37,6 +38,9 @@ class Budget:
     min_speedup: float | None = None
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise UsageError(f"{name} must be a number, not {value!r}")
         if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
             raise UsageError(f"min_agreement is a share and must lie in 0 to 1, not {self.min_agreement}")
         for name in ("max_abs_error", "max_size", "min_speedup"):
@@ -71,7 +75,7 @@ class Config:
     objective: Objective = "speed"
     budget: Budget = field(default_factory=Budget)
     keep_float: tuple[str, ...] = ()
-    plan: str | None = None
+    plan: str | os.PathLike[str] | None = None
     keep_defaults: bool = False
     held_out: float = 0.33
     measure_speed: bool | None = None
@@ -85,7 +89,15 @@ class Config:
             raise UsageError(f"target {self.target!r} is not known: choose one of {', '.join(TARGETS)}")
         if self.objective not in OBJECTIVES:
             raise UsageError(f"objective {self.objective!r} is not known: choose one of {', '.join(OBJECTIVES)}")
-        if not 0 < self.held_out < 1:
+        if not isinstance(self.budget, Budget):
+            raise UsageError(f"budget must be an onnxzip.Budget, not {type(self.budget).__name__}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise UsageError(f"seed must be a whole number that is not negative, not {self.seed!r}")
+        if self.plan is not None and not isinstance(self.plan, (str, os.PathLike)):
+            raise UsageError(
+                f"plan is the path of a plan, not a {type(self.plan).__name__}: write it to a file first (to_json)"
+            )
+        if not isinstance(self.held_out, (int, float)) or not 0 < self.held_out < 1:
             raise UsageError(f"held_out is a share and must lie strictly between 0 and 1, not {self.held_out}")
         if isinstance(self.keep_float, str):
             raise UsageError("keep_float takes a tuple of patterns, not one string")

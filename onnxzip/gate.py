@@ -66,7 +66,10 @@ def compare(
     reference = Reference(sessions[0], batches, observer)
     size_ratio = after.bytes / before.bytes
     if not reference.deterministic:
-        return unverified(RANDOM, size_ratio)
+        verdict = unverified(RANDOM, budget, size_ratio)
+        return dataclasses.replace(
+            verdict, passed=False, reasons=(*verdict.reasons, f"numbers cannot be compared: {RANDOM}")
+        )
     outputs = reference.compare(sessions[1], observer)
     timed = None
     if speed or budget.min_speedup is not None:

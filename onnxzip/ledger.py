@@ -67,8 +67,18 @@ class Ledger:
         self._signature = signature(loaded.model)
         self._bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
+        self._level = self._deploy_level()
         self._probe = self._make_probe(session)
         self._started = time.perf_counter()
+
+    def _deploy_level(self) -> str:
+        """The runtime's optimizations, all of them; none where they reject the original (they are stricter than the rest of it)."""
+        try:
+            Session(self.original)
+        except ModelError as error:
+            self.notes += (f"compared without the runtime's own optimizations, which reject the original: {error}",)
+            return "none"
+        return "all"
 
     def _make_probe(self, session: Session) -> Reference | None:
         """The original's answers on a few batches. None, with the reason kept, where there can be none."""
@@ -93,6 +103,7 @@ class Ledger:
         if found := problems(candidate, self._signature):
             return found[0]
         try:
+            Session(candidate, level=self._level)  # as it will be deployed: only whether it loads
             session = Session(candidate, level="none")
             if self._probe is None:
                 return None
@@ -108,7 +119,7 @@ class Ledger:
         """How far the original is from itself, once the runtime has optimized it: the floor of any comparison."""
         if self._probe is None:
             return {}
-        return {o.name: o for o in self._probe.compare(Session(self.original, level="all"))}
+        return {o.name: o for o in self._probe.compare(Session(self.original, level=self._level))}
 
     # Books
 
@@ -178,8 +189,9 @@ class Ledger:
         """
         size_ratio = model_bytes(candidate) / self._bytes
         if self._probe is None or self.unverified is not None:
-            return unverified(self.unverified or "there is no data", size_ratio)
-        metrics = self._reference.compare(Session(candidate), self.observer, "compare with the original")
+            return unverified(self.unverified or "there is no data", self.config.budget, size_ratio)
+        session = Session(candidate, level=self._level)
+        metrics = self._reference.compare(session, self.observer, "compare with the original")
         verdict = judge(
             metrics,
             self.config.budget,
@@ -196,7 +208,7 @@ class Ledger:
     @cached_property
     def _reference(self) -> Reference:
         data = self._batches if self._held_out is None else self._held_out
-        return Reference(Session(self.original), data, self.observer)
+        return Reference(Session(self.original, level=self._level), data, self.observer)
 
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed
@@ -204,5 +216,5 @@ class Ledger:
             wanted = self._held_out is not None or self.config.budget.min_speedup is not None
         if not wanted:
             return None
-        original, result = (Session(m, threads=1) for m in (self.original, candidate))
+        original, result = (Session(m, level=self._level, threads=1) for m in (self.original, candidate))
         return measure_speed(original, result, self._batches, seed=self.config.seed, observer=self.observer)

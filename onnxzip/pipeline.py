@@ -66,7 +66,9 @@ def optimize(
     >>> [node.op_type for node in result.to_proto().graph.node], result.verdict.passed
     (['Mul'], True)
     """
-    config = config or Config()
+    config = Config() if config is None else config
+    if not isinstance(config, Config):
+        raise UsageError(f"config must be an onnxzip.Config, not {type(config).__name__}")
     loaded = load(model, keep_defaults=config.keep_defaults)
     session = session_of(loaded, level="none")
     preset = _preset(config, has_data=calibration is not None)
@@ -115,6 +117,8 @@ def _rewrite(ledger: Ledger) -> None:
         if ledger.config.strict:
             return ledger.take_back("rewrite", problem, bug=True, passes=records)
         model, records = run(ledger.best, verify=ledger.exact_problem, observer=ledger.observer)
+        if (problem := ledger.exact_problem(model)) is not None:
+            return ledger.take_back("rewrite", problem, passes=records)
     notes = [n for r in records for n in r.notes]
     summary = f"{count_nodes(ledger.best)} nodes become {count_nodes(model)}, exactly"
     return ledger.keep("rewrite", model, summary, passes=records, notes=notes)
@@ -159,7 +163,10 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
         source=loaded.name,
         source_digest=loaded.digest,
         versions=_versions(),
-        config=dataclasses.asdict(ledger.config),
+        config={
+            **dataclasses.asdict(ledger.config),
+            "plan": None if ledger.config.plan is None else str(ledger.config.plan),
+        },
         before=dataclasses.replace(facts(loaded.model), bytes=loaded.bytes),
         after=facts(best),
         stages=tuple(ledger.stages),
@@ -168,7 +175,9 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
         notes=tuple(dict.fromkeys((*loaded.notes, *ledger.notes, *warnings))),
         advice=_advice(loaded, best) if preset == "exact" else (),
     )
-    return Result(best, record.verdict, Report(record), plan=ledger.plan, external=loaded.external)
+    return Result(
+        best, record.verdict, Report(record), plan=ledger.plan, external=loaded.external, sources=loaded.files
+    )
 
 
 def _versions() -> dict[str, str]:

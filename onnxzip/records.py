@@ -75,6 +75,8 @@ class OutputMetrics:
         sqnr_db: 10 log10(sum of squares of the original / sum of squares of the difference); inf when equal;
             None for outputs that are not float.
         cosine: cosine of the angle between both outputs, flattened over all samples; None when not float or all zero.
+        outliers: number of elements that are off by more than 1e-3 of their own size and 1e-4 of their channel's; exact
+            rewriting has none.
         agreement: share of equal decisions; None where the output does not look like class scores or labels.
         agreement_low, agreement_high: its 95 % Wilson interval.
         decisions: number of decisions behind `agreement`.
@@ -85,6 +87,7 @@ class OutputMetrics:
     max_rel_error: float
     sqnr_db: float | None
     cosine: float | None
+    outliers: int = 0
     agreement: float | None = None
     agreement_low: float | None = None
     agreement_high: float | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from onnxzip.errors import ModelError
 from onnxzip.model import save as saving
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.records import Verdict
@@ -33,6 +34,7 @@ class Result:
         report: what every stage did.
         plan: the quantization plan, also when its model was taken back; JSON that can be read, edited and replayed.
         external: save weights beside the model even when they are small.
+        sources: the files of the original, which are never written.
     """
 
     model: ir.Model
@@ -40,6 +42,7 @@ class Result:
     report: Report
     plan: QuantPlan | None = None
     external: bool = False
+    sources: tuple[Path, ...] = ()
 
     def to_proto(self) -> onnx.ModelProto:
         """The model as protobuf, weights inline.
@@ -56,8 +59,13 @@ class Result:
             The files written, model first.
 
         Raises:
-            ModelError: the folder does not exist or cannot be written.
+            ModelError: the folder does not exist or cannot be written, or the original would be overwritten.
         """
+        target = Path(path)
+        if target.exists() and any(s.exists() and target.samefile(s) for s in self.sources):
+            raise ModelError(
+                f"{target}: this is a file of the original model, which is never overwritten. Choose another name."
+            )
         return saving.save(self.model, path, external=self.external)
 
     def _repr_html_(self) -> str:

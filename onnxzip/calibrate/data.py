@@ -13,6 +13,7 @@ import numpy as np
 
 from onnxzip.calibrate.batches import fit, has_free_rows, rows_of, take
 from onnxzip.calibrate.feeds import Feed, feed_of
+from onnxzip.calibrate.fingerprint import DIGEST_BITS, fingerprint
 from onnxzip.calibrate.screen import Screen
 from onnxzip.calibrate.sources import Source, open_source
 from onnxzip.errors import DataError
@@ -44,6 +45,7 @@ class Data:
         self.name, self.inputs, self.known_batches = name, tuple(inputs), known_batches
         self._produce = produce
         self._counted: tuple[int, int] | None = None
+        self._digest: int | None = None
         self._screen = Screen(inputs)
 
     def __iter__(self) -> Iterator[Feed]:
@@ -53,9 +55,10 @@ class Data:
             DataError: a batch cannot be read or does not fit the model, there is none, or there are more or fewer than
                 in the iteration before.
         """
-        screen, batches, samples = Screen(self.inputs), 0, 0
+        screen, batches, samples, digest = Screen(self.inputs), 0, 0, 0
         for feed in self._produce(screen):
             batches, samples = batches + 1, samples + self._rows(feed)
+            digest = (digest * 31 + fingerprint(feed)) % 2**DIGEST_BITS
             yield feed
         if not batches:
             raise DataError(f"{self.name}: holds no batch. Give at least one.")
@@ -64,7 +67,13 @@ class Data:
                 f"{self.name}: gave {self._counted[0]} batches ({self._counted[1]} samples) at first and {batches} ({samples}) now. "
                 "Data must be the same at every iteration: seed it, and return a new iterator each time."
             )
-        self._counted, self._screen, self.known_batches = (batches, samples), screen, batches
+        if self._digest is not None and self._digest != digest:
+            raise DataError(
+                f"{self.name}: gave other batches now than at first, or in another order. "
+                "Data must be the same at every iteration: do not shuffle, seed what is random."
+            )
+        self._counted, self._screen, self._digest = (batches, samples), screen, digest
+        self.known_batches = batches
 
     @property
     def samples(self) -> int:

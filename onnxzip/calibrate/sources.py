@@ -70,6 +70,8 @@ def open_source(source: Any, inputs: Sequence[TensorSpec], optional: Iterable[st
         DataError: it is none of the kinds above, or can be iterated only once.
     """
     if isinstance(source, (str, os.PathLike)):
+        if not os.fspath(source):
+            raise DataError(f"the name of the data is empty. Give {KINDS}.")
         return _from_text(os.fspath(source), inputs, frozenset((*(s.name for s in inputs), *optional)))
     if isinstance(source, Mapping) or hasattr(source, "__array__"):
         return Source("the given arrays", lambda: iter([Item("the given arrays", source, stored=True)]))
@@ -178,7 +180,7 @@ def _imported(text: str, module_name: str) -> Any:
         raise DataError(
             f"{text}: module {error.name!r} is not found in {here} nor among the installed packages."
         ) from error
-    except Exception as error:  # code of the user: anything can happen, and the user wants to know what
+    except (Exception, SystemExit) as error:  # code of the user: anything can happen, and the user wants to know what
         raise DataError(f"{text}: importing {module_name} fails: {_told(error)}") from error
     finally:
         sys.path.remove(here)
@@ -187,7 +189,7 @@ def _imported(text: str, module_name: str) -> Any:
 def _called(function: Callable[[], Any], name: str) -> Iterator[Item]:
     try:
         batches = function()
-    except Exception as error:  # code of the user
+    except (Exception, SystemExit) as error:  # code of the user
         raise DataError(f"{name}: the function fails: {_told(error)}") from error
     yield from _numbered(batches, name)
 
@@ -204,10 +206,10 @@ def _numbered(batches: Any, name: str) -> Iterator[Item]:
             return
         except DataError:
             raise
-        except Exception as error:  # code of the user
+        except (Exception, SystemExit) as error:  # code of the user
             raise DataError(f"{name}: batch {number} cannot be made: {_told(error)}") from error
         yield Item(f"{name}, batch {number}", content)
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from onnxzip.cli import options
+from onnxzip.cli import options, output
 from onnxzip.cli.guard import MISSED, guarded
 from onnxzip.cli.options import DEFAULT
 from onnxzip.config import Budget
@@ -34,14 +34,12 @@ def compare(
         max_size=max_size,
         min_speedup=min_speedup,
     )
-    from rich.console import Console
-
     from onnxzip.cli.progress import observer
     from onnxzip.gate import compare as run
     from onnxzip.report.console import verdict
 
     result = run(original, candidate, calibration, budget, speed=speed, observer=observer(quiet=quiet))
     if not quiet:
-        Console().print(verdict(result), soft_wrap=True)
+        output.show(verdict(result))
     if not result.passed:
         raise typer.Exit(MISSED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from onnxzip.cli import options, output
@@ -39,8 +41,8 @@ def optimize(
     Without data: exact rewriting only. With data (-c): int8 as well, judged on a part of the data that it never saw.
     """
     path = output.model_path(model, out, force=force)
-    for file in (save_plan, json):
-        output.check_side_file(file, model, path)
+    given = [Path(d) for d in (calibration, evaluation) if d]
+    output.check_side_files((json, save_plan), (model, path, plan, *given), force=force)
     config = Config(
         preset=preset,  # type: ignore[arg-type] # Config checks the names
         target=target,  # type: ignore[arg-type]
@@ -57,23 +59,20 @@ def optimize(
         keep_defaults=keep_defaults,
         strict=strict,
     )
-    from rich.console import Console
-
     from onnxzip.cli.progress import observer
     from onnxzip.pipeline import optimize as run
     from onnxzip.report.console import summary
 
     result = run(model, calibration, evaluation=evaluation, config=config, observer=observer(quiet=quiet))
-    if not quiet:
-        Console().print(summary(result.report.record), soft_wrap=True)  # commands stay on one line, to be copied
+    written = result.save(path) if result.verdict.passed or keep_best else ()
     if json:
         output.write(json, result.report.to_json())
     if save_plan and result.plan is not None:
         output.write(save_plan, result.plan.to_json())
-    if result.verdict.passed or keep_best:
-        written = result.save(path)
-        if not quiet:
-            typer.echo(f"wrote {', '.join(map(str, written))}")
+    if not quiet:
+        output.show(summary(result.report.record))
+    if not quiet and written:
+        output.show(f"wrote {', '.join(map(str, written))}")
     if save_plan and result.plan is None:
         complain(f"{save_plan} was not written: nothing was quantized, so there is no plan")
     if not result.verdict.passed:

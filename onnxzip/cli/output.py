@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console, RenderableType
+
+from onnxzip.cli.guard import complain
 from onnxzip.errors import UsageError
 from onnxzip.files import write_text
 
@@ -14,6 +20,8 @@ def model_path(model: Path, out: Path | None, *, force: bool) -> Path:
     Raises:
         UsageError: it would overwrite the input, or another file without `force`, or has no folder to land in.
     """
+    if model.is_dir():
+        raise UsageError(f"{model}: this is a folder. Give the path of the .onnx file inside it.")
     path = out or model.with_name(f"{model.name.removesuffix('.onnx')}.opt.onnx")
     if path.exists() and model.exists() and path.samefile(model):
         raise UsageError(f"{path}: the output would overwrite the input. Choose another name with -o.")
@@ -23,17 +31,34 @@ def model_path(model: Path, out: Path | None, *, force: bool) -> Path:
     return path
 
 
-def check_side_file(path: Path | None, *models: Path) -> None:
-    """A report or plan needs a folder to land in, and may not land on a model.
+def check_side_files(written: Sequence[Path | None], read: Sequence[Path | None], *, force: bool) -> None:
+    """Reports and plans need a folder to land in, and may land on nothing that is read or written otherwise.
 
     Raises:
-        UsageError: it would.
+        UsageError: they would, or would overwrite a file without `force`.
     """
-    if path is None:
-        return
-    if path.resolve() in {m.resolve() for m in models}:
-        raise UsageError(f"{path} is the model itself. Choose another name.")
-    _check_folder(path)
+    taken = {p.resolve() for p in read if p is not None}
+    for path in written:
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise UsageError(f"{path} is read or written by this command already. Choose another name.")
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists. Choose another name, or overwrite it with --force.")
+        _check_folder(path)
+        taken.add(path.resolve())
+
+
+def show(content: RenderableType) -> None:
+    """Print to standard output; a pipe that nobody reads any more, or a full disk behind it, does not stop the command."""
+    console = Console()
+    try:
+        console.print(content, soft_wrap=True)  # commands stay on one line, to be copied
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains again at its end
+        if not isinstance(error, BrokenPipeError):
+            complain(f"standard output cannot be written ({error.strerror})")
 
 
 def write(path: Path, text: str) -> None:

@@ -24,6 +24,8 @@ from onnxzip.model.save import INTERFACE, Interface, model_bytes, model_digest
 from onnxzip.model.tensors import check_tensors, detach_tensors
 from onnxzip.model.walk import all_nodes, graphs_of
 
+_LONGEST_NAME = 1024
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -38,6 +40,7 @@ class Loaded:
             hexadecimal digits.
         external: some weights live in external data files.
         notes: what was understood in a special way.
+        files: the file and its external data.
     """
 
     model: ir.Model
@@ -47,6 +50,7 @@ class Loaded:
     digest: str
     external: bool
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def load(source: Any, *, keep_defaults: bool = False) -> Loaded:
@@ -72,10 +76,11 @@ def load(source: Any, *, keep_defaults: bool = False) -> Loaded:
         given = _proto_of(source)
         model = _copy(source) if given is None else _to_ir(given, name, base=None)
         external = {Path(t.path) for t in _external_tensors(model)}
+        files = sorted(external)
         size = model_bytes(model) if given is None else given.ByteSize()
         digest = model_digest(model)
     notes = () if keep_defaults else free_weights(model)
-    return Loaded(model, name, path, size, digest, bool(external), notes)
+    return Loaded(model, name, path, size, digest, bool(external), notes, tuple(files))
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -229,9 +234,17 @@ def _check_external(model: ir.Model, path: Path) -> set[Path]:
     folder, found = path.parent.resolve(), set()
     for tensor in _external_tensors(model):
         file = folder / tensor.location
+        if "\0" in str(tensor.location) or len(str(tensor.location)) > _LONGEST_NAME:
+            raise ModelError(
+                f"{path}: tensor {tensor.name!r} names an external data file that cannot exist. The file is damaged: export or copy it again."
+            )
         if not file.resolve().is_relative_to(folder):
             raise ModelError(
                 f"{path}: tensor {tensor.name!r} reads {str(tensor.location)!r}, outside of the model's folder. This is refused: move the data beside the model."
+            )
+        if file.is_file() and file.stat().st_nlink > 1:
+            raise ModelError(
+                f"{path}: external data {str(tensor.location)!r} has several hard links, so that others could change it; onnx-ir refuses that. Copy it."
             )
         if not file.is_file():
             raise ModelError(

@@ -2,7 +2,8 @@
 
 A file is written in full under a temporary name in the same folder, flushed to disk, and moved over the target in one
 step; whoever kills the process leaves the old file or the new one. External data goes to a file whose name carries the
-digest of its content, so that the old model keeps its old data until the very moment the new model replaces it.
+digest of its content, so that the old model keeps its old data until the very moment the new model replaces it, and two
+writers cannot mix. Data files of earlier versions are never deleted: a model that was renamed or copied may still read them.
 """
 
 from __future__ import annotations
@@ -154,15 +155,7 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
         data.replace(final)
         with replacing(target) as temporary:
             temporary.write_bytes(proto.SerializeToString(deterministic=True))
-    _forget_old_data(target, final)
     return target, final
-
-
-def _forget_old_data(target: Path, current: Path) -> None:
-    """Remove data files of earlier versions of `target`: only names that `save` itself gives."""
-    for old in target.parent.glob(f"{target.name}.{'[0-9a-f]' * 12}.data"):
-        if old != current:
-            old.unlink(missing_ok=True)
 
 
 def to_shallow_proto(model: ir.Model) -> onnx.ModelProto:

@@ -13,10 +13,14 @@ from collections.abc import Iterator
 import onnx
 import onnx_ir as ir
 
-from onnxzip.model.walk import ONNX_DOMAINS, all_nodes
+from onnxzip.model.opset import opset_of
+from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, bodies_of, is_op
 
 Dim = int | str | None
 """A known size, the name of a symbolic axis (equal names are equal sizes), or None for unknown."""
+
+_SLICE_COPIES_SYMBOLS = 10
+"""In this opset inference gives a sliced axis the name of the whole one: names cannot be trusted where there is a Slice."""
 
 _PROPAGATED_BYTES = 1024
 """Larger initializers cannot be shapes or indices that inference propagates; it gets their type only."""
@@ -84,8 +88,12 @@ def _without_weights(model: ir.Model) -> ir.Model:
     """A copy whose large initializers are inputs, and whose standard nodes declare nothing.
 
     Not even of outputs: the shape that is declared for an output is a promise that runtimes do not hold exporters to.
+    Nor of the inputs of bodies: what a Loop carries may change its shape at every turn.
     """
     copy = model.clone()
+    if opset_of(copy) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(copy)):
+        for value in copy.graph.inputs:
+            _forget_symbols(value)
     for value in tuple(copy.graph.initializers.values()):
         if value.const_value is not None and value.const_value.nbytes > _PROPAGATED_BYTES:
             del copy.graph.initializers[value.name or ""]
@@ -95,7 +103,15 @@ def _without_weights(model: ir.Model) -> ir.Model:
         for output in node.outputs:
             if node.domain in ONNX_DOMAINS:
                 output.shape, output.type = None, None
+        for body in bodies_of(node):
+            for value in body.inputs:
+                value.shape = None
     return copy
+
+
+def _forget_symbols(value: ir.Value) -> None:
+    if value.shape is not None:
+        value.shape = ir.Shape([d if isinstance(d, int) else None for d in value.shape])
 
 
 def _types_of(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:

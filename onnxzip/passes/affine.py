@@ -95,8 +95,11 @@ def per_channel(constant: np.ndarray | None, layout: Layout) -> np.ndarray | Non
 
 
 def is_inference(node: ir.Node) -> bool:
-    """Whether a BatchNormalization normalises by what it stored, each channel as one."""
-    extra = any(o.uses() or o.is_graph_output() for o in node.outputs[1:])
+    """Whether a BatchNormalization normalises by what it stored, each channel as one.
+
+    Before opset 14 a named second output, read or not, is what says that it trains.
+    """
+    extra = any(o.name for o in node.outputs[1:])
     return not extra and not node.attributes.get_int("training_mode", 0) and node.attributes.get_int("spatial", 1) == 1
 
 

@@ -171,7 +171,7 @@ def broadcasts_into(shape: tuple[int, ...], value: ir.Value, shapes: Shapes) -> 
     return all(size in (1, dim) for size, dim in zip(shape, aligned, strict=True))
 
 
-_NOT_NEGATIVE = ("Relu", "Sigmoid", "Softmax", "Exp", "Abs", "Sqrt", "HardSigmoid", "Softplus")
+_NOT_NEGATIVE = ("Relu", "Sigmoid", "Softmax", "Exp", "Sqrt", "HardSigmoid", "Softplus")
 
 
 def _relu(node: ir.Node, context: Context) -> ir.Value | None:
@@ -180,8 +180,11 @@ def _relu(node: ir.Node, context: Context) -> ir.Value | None:
     producer = source.producer() if source is not None else None
     if is_op(producer, *_NOT_NEGATIVE):
         return source
-    low = clip_bounds(producer, context)[0] if producer is not None and is_op(producer, "Clip") else None
-    return source if low is not None and low >= 0 else None
+    dtype = context.shapes.dtype(source)
+    if is_op(producer, "Abs") and dtype is not None and dtype.is_floating_point():
+        return source  # the smallest integer is its own absolute value
+    low, high = clip_bounds(producer, context) if producer is not None and is_op(producer, "Clip") else (None, None)
+    return source if low is not None and high is not None and low >= 0 and high >= 0 else None
 
 
 def _clip(node: ir.Node, context: Context) -> ir.Value | None:

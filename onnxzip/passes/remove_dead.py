@@ -62,18 +62,22 @@ def _empty(body: ir.Graph) -> None:
 
 
 def _trim(node: ir.Node, opset: int) -> int:
-    inputs = _without_trailing(node.inputs)
-    if len(inputs) < len(node.inputs):
-        node.resize_inputs(len(inputs))
-    if node.domain not in ONNX_DOMAINS or len(node.outputs) < 2 or node.op_type in _ARITY_MATTERS:
+    """Cut off trailing inputs that are left out, and optional outputs that nobody reads; how many went."""
+    if node.domain not in ONNX_DOMAINS:
         return 0
+    given = max(len(_without_trailing(node.inputs)), _least_inputs(node.op_type, opset))
+    cut = max(0, len(node.inputs) - given)
+    if cut:
+        node.resize_inputs(given)
+    if len(node.outputs) < 2 or node.op_type in _ARITY_MATTERS:
+        return cut
     optional = _optional_outputs(node.op_type, opset)
     count = len(node.outputs)
     while count > 1 and count - 1 in optional and not _is_read(node.outputs[count - 1]):
         count -= 1
     trimmed = len(node.outputs) - count
     node.resize_outputs(count)
-    return trimmed
+    return cut + trimmed
 
 
 def _without_trailing(inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value | None]:
@@ -87,12 +91,24 @@ def _is_read(value: ir.Value) -> bool:
     return bool(value.uses()) or value.is_graph_output()
 
 
-def _optional_outputs(op_type: str, opset: int) -> frozenset[int]:
+def _schema(op_type: str, opset: int) -> onnx.defs.OpSchema | None:
     if not onnx.defs.has(op_type) or opset < 1:
-        return frozenset()
+        return None
     try:
-        schema = onnx.defs.get_schema(op_type, opset)
+        return onnx.defs.get_schema(op_type, opset)
     except onnx.defs.SchemaError:
+        return None
+
+
+def _least_inputs(op_type: str, opset: int) -> int:
+    """How many inputs must be there, if only as empty names."""
+    schema = _schema(op_type, opset)
+    return 0 if schema is None else int(schema.min_input)
+
+
+def _optional_outputs(op_type: str, opset: int) -> frozenset[int]:
+    schema = _schema(op_type, opset)
+    if schema is None:
         return frozenset()
     optional = onnx.defs.OpSchema.FormalParameterOption.Optional
     return frozenset(i for i, o in enumerate(schema.outputs) if o.option == optional)

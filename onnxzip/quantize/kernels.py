@@ -169,7 +169,7 @@ def _matmul(
         end, bounds = _hidden_end(result, target, keep)
         return Kernel(node, "matmul", data, weight, 1, None, None, end, bounds)
     bias = next((v for v in add.inputs if v is not None and v is not result), None)
-    if bias is not None and _is_row(bias, _size(weight, 1)):
+    if bias is not None and _is_row(bias, _size(weight, 1)) and _rank(bias) <= rank:  # else the sum has more axes
         if rank > 2:
             return Kernel(node, "matmul", data, weight, 1, bias, add)
         end, bounds = _hidden_end(add.outputs[0], target, keep)
@@ -215,6 +215,11 @@ def _is_row(value: ir.Value, size: int) -> bool:
         and content.size == size
         and bool(np.isfinite(content).all())
     )
+
+
+def _rank(value: ir.Value) -> int:
+    tensor = constant(value)
+    return 0 if tensor is None else len(tensor.shape)
 
 
 def _size(value: ir.Value, axis: int) -> int:

@@ -1,7 +1,7 @@
 """Inputs made up without data, that respect the graph.
 
 Floats are standard normal. A whole-number input that ends up as the indices of a Gather stays below the rows of the
-smallest table it indexes; other whole numbers are 0 or 1, `uint8` (images) takes all its values; masks by name are ones with
+smallest table it indexes; one that counts the turns of a Loop is 2 or 3; other whole numbers are 0 or 1, `uint8` (images) takes all its values; masks by name are ones with
 zeros at the end. Axes of one name share one size. Everything is seeded.
 
 Dynamic axes take two different sizes. Which sizes a graph accepts is found out by asking the original: the first two of a
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,9 @@ _SLOW = 1.0
 _LARGE = 2**22
 """Elements of one input above which sizes are not tried."""
 
+_HUGE = 2**28
+"""Elements of one input above which nothing is made up at all."""
+
 _FOLLOWED = ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Transpose", "Slice", "Concat", "Expand")
 
 
@@ -43,14 +46,14 @@ def make_inputs(model: ir.Model, session: Session, *, seed: int = 0, wanted: int
     Raises:
         ModelError: an input is no tensor or of a type that cannot be made up, or the original runs on none of the tries.
     """
-    tables = {v.name or "": _table_rows(v) for v in model.graph.inputs}
+    ranges = {v.name or "": _range_of(v) for v in model.graph.inputs}
     dynamic = any(not isinstance(d, int) for spec in session.inputs for d in spec.shape)
     batches: list[dict[str, Any]] = []
     reason = "no sizes were tried"
     for number, sizes in enumerate(SIZES if dynamic else SIZES[:wanted]):
         if _elements(session.inputs, sizes) > _LARGE:
             continue
-        batch = _batch(session.inputs, sizes, tables, np.random.default_rng(seed + number))
+        batch = _batch(session.inputs, sizes, ranges, np.random.default_rng(seed + number))
         start = time.perf_counter()
         try:
             session.run(batch)
@@ -73,10 +76,13 @@ def _elements(specs: Sequence[TensorSpec], sizes: tuple[int, int]) -> int:
 
 
 def _batch(
-    specs: Sequence[TensorSpec], sizes: tuple[int, int], tables: dict[str, int | None], rng: np.random.Generator
+    specs: Sequence[TensorSpec],
+    sizes: tuple[int, int],
+    ranges: Mapping[str, tuple[int, int] | None],
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     named: dict[str, int] = {}
-    return {spec.name: _array(spec, _shape(spec, sizes, named), tables.get(spec.name), rng) for spec in specs}
+    return {spec.name: _array(spec, _shape(spec, sizes, named), ranges.get(spec.name), rng) for spec in specs}
 
 
 def _shape(spec: TensorSpec, sizes: tuple[int, int], named: dict[str, int]) -> tuple[int, ...]:
@@ -91,8 +97,10 @@ def _shape(spec: TensorSpec, sizes: tuple[int, int], named: dict[str, int]) -> t
 
 
 def _array(
-    spec: TensorSpec, shape: tuple[int, ...], rows: int | None, rng: np.random.Generator
+    spec: TensorSpec, shape: tuple[int, ...], limits: tuple[int, int] | None, rng: np.random.Generator
 ) -> np.ndarray[Any, Any]:
+    if math.prod(shape) > _HUGE:
+        raise ModelError(f"input {spec.name!r} of shape {list(shape)} is too large to be made up: give data")
     if spec.dtype is None:
         raise ModelError(f"input {spec.name!r} is {spec.type}, for which no data can be made up: give data")
     if spec.dtype.kind == "f":
@@ -101,25 +109,34 @@ def _array(
         return np.asarray(rng.choice(["a", "b"], shape), dtype=object).reshape(shape)
     if "mask" in spec.name.lower() and len(shape) >= 2:
         return np.asarray(np.arange(shape[-1]) < max(1, shape[-1] - 1), spec.dtype) * np.ones(shape, spec.dtype)
-    high = rows if rows is not None else 256 if spec.dtype == np.uint8 else 2
-    return np.asarray(
-        rng.integers(0, min(high, np.iinfo(spec.dtype).max + 1 if spec.dtype.kind != "b" else 2), shape)
-    ).astype(spec.dtype)
+    if spec.dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(np.bool_)
+    low, high = limits or (0, 256 if spec.dtype == np.uint8 else 2)
+    return rng.integers(low, min(high, np.iinfo(spec.dtype).max), shape).astype(spec.dtype)
 
 
-def _table_rows(value: ir.Value) -> int | None:
-    """Rows of the smallest constant table that this input indexes, also through casts and changes of shape."""
+def _range_of(value: ir.Value) -> tuple[int, int] | None:
+    """From where to below where a whole-number input makes sense: 2 or 3 turns of a Loop, the rows of the smallest table."""
+    if any(is_op(node, "Loop") and position == 0 for node, position in _readers(value)):
+        return 2, 4
     rows = list(_tables_behind(value))
-    return min(rows) if rows else None
+    return (0, min(rows)) if rows else None
 
 
 def _tables_behind(value: ir.Value) -> Iterator[int]:
+    """Rows of the constant tables that this input indexes."""
+    for node, position in _readers(value):
+        table = constant(node.inputs[0]) if node.inputs else None
+        if is_op(node, "Gather") and position == 1 and table is not None and table.shape.rank():
+            yield int(table.shape.numpy()[node.attributes.get_int("axis", 0)])
+
+
+def _readers(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """Who reads a value and at which position, also through casts and changes of shape."""
     seen, pending = {value}, [value]
     while pending:
         for node, position in tuple(pending.pop().uses()):
-            table = constant(node.inputs[0]) if node.inputs else None
-            if is_op(node, "Gather") and position == 1 and table is not None and table.shape.rank():
-                yield int(table.shape.numpy()[node.attributes.get_int("axis", 0)])
-            elif is_op(node, *_FOLLOWED):
+            yield node, position
+            if is_op(node, *_FOLLOWED):
                 pending += [o for o in node.outputs if o not in seen]
                 seen.update(node.outputs)

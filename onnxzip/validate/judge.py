@@ -14,7 +14,13 @@ EXACT_SQNR_DB = 90.0
 _LOWER_SQNR_DB = {"tensor(float16)": 45.0, "tensor(bfloat16)": 27.0}
 """The same for outputs in half precision, whose own rounding is 2^-11 (66 dB) and 2^-8 (48 dB)."""
 
+FEW = 10
+"""Samples below which every figure is doubted."""
+
 _MARGIN_DB = 6.0
+_FLOOR_DB = 40.0
+"""No noise of the original's own excuses less."""
+
 _ROUNDING = 1e-6
 """Error that is rounding, relative to the largest value of an output."""
 
@@ -40,9 +46,11 @@ def exact_problem(
             continue
         limit = _LOWER_SQNR_DB.get(types.get(o.name, ""), EXACT_SQNR_DB)
         if own is not None and own.sqnr_db is not None:
-            limit = min(limit, own.sqnr_db - _MARGIN_DB)
+            limit = min(limit, max(own.sqnr_db - _MARGIN_DB, _FLOOR_DB))
         if o.sqnr_db < limit and o.max_rel_error > _ROUNDING:
             return f"output {o.name!r} reaches {o.sqnr_db:.1f} dB SQNR, exact rewriting must keep {limit:.0f} dB"
+        if limit == EXACT_SQNR_DB and o.outliers > (own.outliers if own is not None else 0):
+            return f"output {o.name!r} has {o.outliers} elements that are off by more than rounding"
     return None
 
 
@@ -56,13 +64,16 @@ def judge(
     speed: Speed | None = None,
 ) -> Verdict:
     """Hold figures against a budget; `data` and `samples` say what they were taken on."""
+    if samples == 0:
+        return unverified("the data holds no samples", budget, size_ratio)
     reasons: list[str] = []
     warnings: list[str] = []
+    if samples < FEW and data != "made up":
+        warnings.append(f"{samples} samples are few: the figures may be far from those of more data")
     for output in outputs:
         reasons += _misses(output, budget)
         warnings += _doubts(output, budget)
-    if budget.max_size is not None and size_ratio is not None and size_ratio > budget.max_size:
-        reasons.append(f"the file is {size_ratio:.3f} of the original's size, above the limit {budget.max_size:g}")
+    reasons += _too_large(size_ratio, budget)
     if budget.min_speedup is not None and speed is not None and speed.speedup < budget.min_speedup:
         reasons.append(
             f"the speed-up is {speed.speedup:.2f} ({speed.low:.2f} to {speed.high:.2f}), below the limit {budget.min_speedup:g}"
@@ -80,15 +91,26 @@ def judge(
     )
 
 
-def unverified(reason: str, size_ratio: float | None = None) -> Verdict:
-    """The verdict where numbers could not be compared: only structural checks stand behind the result."""
+def unverified(reason: str, budget: Budget, size_ratio: float | None = None) -> Verdict:
+    """The verdict where numbers could not be compared: only structure, and the limit on size, stand behind it."""
+    reasons = _too_large(size_ratio, budget)
+    if budget.min_speedup is not None:
+        reasons.append("the speed could not be measured")
+    warning = f"not verified by numbers: {reason}"
     return Verdict(
-        passed=True,
+        passed=not reasons,
         verified=False,
-        warnings=(f"not verified by numbers: {reason}",),
+        reasons=tuple(reasons),
+        warnings=(warning,),
         data="none",
         size_ratio=size_ratio,
     )
+
+
+def _too_large(size_ratio: float | None, budget: Budget) -> list[str]:
+    if budget.max_size is None or size_ratio is None or size_ratio <= budget.max_size:
+        return []
+    return [f"the file is {size_ratio:.3f} of the original's size, above the limit {budget.max_size:g}"]
 
 
 def _misses(o: OutputMetrics, budget: Budget) -> list[str]:

@@ -8,6 +8,12 @@ With r the original's elements and c the candidate's, over all samples:
     cosine          Σ r c / sqrt(Σ r² Σ c²)
     agreement       share of equal decisions, with its 95 % Wilson score interval (Wilson, JASA 22, 1927)
 
+    outliers        elements with |r - c| > 1e-3 |r| + 1e-4 s, where s is the smaller of the two root mean squares of r over
+                    the slices that the element lies in: its index along axis 1, and along the last axis
+
+The SQNR of an output whose parts differ in size (boxes in pixels beside scores, masks of -1e9 beside logits) says nothing about
+its small parts; the outliers do. Elements beyond 1e8 are masks: they must be equal within 1e-3 and do not count in s.
+
 An element that is NaN or infinite on both sides alike is equal; on one side only it is an infinite error.
 
 What is a decision? Whole-number outputs: every element. Float outputs that look like class scores: the arg-max along the
@@ -31,6 +37,7 @@ from onnxzip.records import OutputMetrics
 
 _SUM_TOLERANCE = 1e-2
 _GAP = 0.5
+_MASK = 1e8
 _Z95 = 1.959964
 
 
@@ -88,6 +95,7 @@ class Accumulator:
         self._signal = self._noise = self._energy = self._product = 0.0
         self._max_error = self._max_value = 0.0
         self._float = False
+        self._outliers = 0
         self._equal = self._elements = 0
         self._axes: dict[int, _Decisions] = {}
         self._samples_by_classes = True
@@ -126,6 +134,7 @@ class Accumulator:
             self._decide(reference, candidate)
         r, c = reference[finite], candidate[finite]
         error = r - c
+        self._outliers += _outliers(reference, candidate, finite)
         self._signal += float(r @ r)
         self._energy += float(c @ c)
         self._product += float(r @ c)
@@ -169,6 +178,7 @@ class Accumulator:
             max_rel_error=_ratio(self._max_error, self._max_value),
             sqnr_db=_decibels(self._signal, self._noise) if self._float else None,
             cosine=self._product / norm if self._float and norm > 0 else None,
+            outliers=self._outliers,
             agreement=decisions[0] / decisions[1] if decisions else None,
             agreement_low=low,
             agreement_high=high,
@@ -176,9 +186,28 @@ class Accumulator:
         )
 
 
+def _outliers(reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any], finite: np.ndarray[Any, Any]) -> int:
+    error = np.abs(np.where(finite, reference, 0.0) - np.where(finite, candidate, 0.0))
+    own = np.where(finite, np.abs(reference), 0.0)
+    suspects = error > 1e-3 * own
+    if not suspects.any():
+        return 0
+    ordinary = own <= _MASK
+    scale = np.full(reference.shape, np.inf)
+    for axis in {min(1, reference.ndim - 1), reference.ndim - 1} if reference.ndim else set():
+        others = tuple(i for i in range(reference.ndim) if i != axis)
+        squares = np.where(ordinary, own, 0.0) ** 2
+        mean = squares.sum(others, keepdims=True) / np.maximum(ordinary.sum(others, keepdims=True), 1)
+        scale = np.minimum(scale, np.sqrt(mean))
+    if not reference.ndim:
+        scale = own
+    return int((error > 1e-3 * own + 1e-4 * scale).sum())
+
+
 def _leaves(value: Any) -> Iterator[np.ndarray[Any, Any]]:
     """The arrays inside an output: a tensor, a sequence, a map, or None for an empty optional."""
     if isinstance(value, dict):
+        yield np.asarray(sorted(value))
         for key in sorted(value):
             yield from _leaves(value[key])
     elif isinstance(value, (list, tuple)):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxzip.errors import DataError
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import OutputMetrics
 from onnxzip.runtime import Batch, Session
@@ -55,7 +56,9 @@ class Reference:
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, Any]]]:
         """Pairs of a batch and the original's outputs on it."""
         self._file.seek(0)
-        for batch in self._data:
+        for number, batch in enumerate(self._data):
+            if number == self.batches:
+                raise DataError("the data has more batches now than at first. It must be the same at every iteration.")
             yield batch, pickle.load(self._file)  # noqa: S301 - see above
 
     def compare(

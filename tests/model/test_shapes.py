@@ -49,3 +49,25 @@ def test_bodies_are_seen_and_forget_drops_only_inner_shapes():
     forget(m)
     assert next(iter(m.graph)).outputs[0].shape is None
     assert m.graph.outputs[0].shape is not None
+
+
+def test_a_sliced_axis_of_opset_10_has_no_name():
+    """Inference of Slice-10 copies the name of the whole axis; believed, a real Slice would look like nothing."""
+    m = model(
+        '<ir_version: 5, opset_import: ["" : 10]> g (float[N,H] x) => (float[N,K] y) { y = Slice(x, a, b, c) }',
+        a=np.array([0]),
+        b=np.array([512]),
+        c=np.array([1]),
+    )
+    shape = Shapes(m).of(m.graph.outputs[0])
+    assert shape is not None
+    assert "H" not in shape
+
+
+def test_what_a_loop_carries_may_change_its_shape():
+    m = model("""g (int64 n, float[2,3] v0) => (float[K,3] v2) {
+        c = Constant <value = bool {1}> ()
+        v2 = Loop (n, c, v0) <body = b (int64 i, bool k, float[2,3] v) => (bool k2, float[M,3] w) { k2 = Identity(k) w = Concat <axis = 0> (v, v) }>
+    }""")
+    carried = next(n for n in m.graph.all_nodes() if n.op_type == "Concat").inputs[0]
+    assert Shapes(m).static(carried) is None

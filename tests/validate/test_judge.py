@@ -69,3 +69,13 @@ def test_the_originals_own_noise_is_the_floor():
     noisy = {"y": output(sqnr_db=80.0)}
     assert exact_problem([output(sqnr_db=75.0)], noisy, {}) is None
     assert exact_problem([output(sqnr_db=70.0)], noisy, {}) is not None
+
+
+def test_noise_of_the_original_excuses_only_so_much():
+    broken = {"y": output(sqnr_db=-math.inf)}
+    assert exact_problem([output(sqnr_db=30.0)], broken, {}) is not None
+
+
+def test_elements_that_are_off_are_found_behind_a_good_sqnr():
+    assert "2 elements" in exact_problem([output(sqnr_db=120.0, outliers=2)], {}, {})
+    assert exact_problem([output(sqnr_db=120.0, outliers=2)], {"y": output(sqnr_db=120.0, outliers=2)}, {}) is None

@@ -101,3 +101,23 @@ def test_wilson_covers_extremes():
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(10, 10)[1] == pytest.approx(1.0)
     assert 0.69 < wilson(10, 10)[0] < 0.73
+
+
+def test_small_parts_of_an_output_are_not_hidden_by_large_ones():
+    rng = np.random.default_rng(0)
+    r = np.concatenate([rng.uniform(0, 640, (1, 50, 4)), rng.uniform(0, 1, (1, 50, 1))], axis=2).astype(np.float32)
+    c = r.copy()
+    c[..., 4] *= 0.99
+    found = figures((r, c))
+    assert found.sqnr_db > 90
+    assert found.outliers == 50
+    masked = r.copy()
+    masked[0, :25] = -1e9
+    wrong = masked.copy()
+    wrong[0, 25:] *= -1
+    assert figures((masked, wrong)).outliers == 25 * 5
+    assert figures((r, (r * (1 + 1e-6)).astype(np.float32))).outliers == 0
+
+
+def test_keys_of_maps_count():
+    assert figures(({0: 0.5, 1: 0.5}, {0: 0.5, 7: 0.5})).max_abs_error > 0
