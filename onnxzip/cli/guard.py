@@ -32,6 +32,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except OnnxzipError as error:
             complain(str(error))
             raise typer.Exit(WRONG) from error
+        except MemoryError as error:
+            complain("there is not enough memory for this model and data")
+            raise typer.Exit(WRONG) from error
         except KeyboardInterrupt as error:
             complain("interrupted")
             raise typer.Exit(INTERRUPTED) from error

@@ -8,16 +8,21 @@ declaration is all there is and is used.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import onnx
 import onnx_ir as ir
 
+from onnxzip.model.constants import array
 from onnxzip.model.opset import opset_of
 from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, bodies_of, is_op
 
 Dim = int | str | None
 """A known size, the name of a symbolic axis (equal names are equal sizes), or None for unknown."""
+
+_PROPAGATED_TILE = 2**16
+"""Repeats of a constant Tile above which no data is propagated."""
 
 _SLICE_COPIES_SYMBOLS = 10
 """In this opset inference gives a sliced axis the name of the whole one: names cannot be trusted where there is a Slice."""
@@ -77,11 +82,19 @@ def forget(model: ir.Model) -> None:
 
 
 def _infer(model: ir.Model) -> Iterator[tuple[str, onnx.TypeProto]]:
-    proto = ir.to_proto(_without_weights(model))
+    copy = _without_weights(model)
+    proto = ir.to_proto(copy)
     # Inference refuses a graph it cannot make sense of, with many types of error: then the declared types are all that is known.
     with contextlib.suppress(Exception):
-        proto = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
+        propagate = not any(_is_large_tile(n) for n in all_nodes(copy))
+        proto = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=propagate)
     yield from _types_of(proto.graph)
+
+
+def _is_large_tile(node: ir.Node) -> bool:
+    """Inference that propagates data computes a Tile, however large its result is."""
+    repeats = array(node.inputs[1]) if is_op(node, "Tile") and len(node.inputs) > 1 else None
+    return repeats is not None and math.prod(repeats.reshape(-1).tolist()) > _PROPAGATED_TILE
 
 
 def _without_weights(model: ir.Model) -> ir.Model:

@@ -71,3 +71,12 @@ def test_what_a_loop_carries_may_change_its_shape():
     }""")
     carried = next(n for n in m.graph.all_nodes() if n.op_type == "Concat").inputs[0]
     assert Shapes(m).static(carried) is None
+
+
+def test_a_large_tile_is_not_computed():
+    m = model(
+        "g (float[1] x) => (float[M] y) { t = Tile(one, r) y = Add(x, t) }",
+        one=np.ones(1, np.float32),
+        r=np.array([10**11]),
+    )
+    assert Shapes(m).static(next(iter(m.graph)).outputs[0]) == (10**11,)
