@@ -118,3 +118,13 @@ def test_peer_16_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -
     finally:
         tracemalloc.stop()
     assert peak < 8 * 400_000  # a few batches of 400 kB, not 24
+
+
+def test_data_that_is_shuffled_between_iterations_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    rows = [{"x": rng.standard_normal((2, 3)).astype(np.float32)} for _ in range(4)]
+    orders = iter([(0, 1, 2, 3), (0, 2, 1, 3)])
+    data = open_data(lambda: [rows[i] for i in next(orders)], [spec("x", "N", 3)])
+    list(data)
+    with pytest.raises(DataError, match="do not shuffle"):
+        list(data)

@@ -221,3 +221,41 @@ def test_help_does_not_import_what_is_slow():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"}
     )
     assert run.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_reports_overwrite_nothing(small, tmp_path):
+    taken = tmp_path / "taken.json"
+    taken.write_text("mine")
+    out = tmp_path / "out.onnx"
+    for args in (
+        ["--json", taken],
+        ["--json", CALIBRATION, "-c", CALIBRATION],
+        ["--json", tmp_path / "a", "--save-plan", tmp_path / "a"],
+    ):
+        assert onnxzip("optimize", DENSE, "-o", out, *args).exit_code == 2
+    assert taken.read_text() == "mine"
+    assert not out.exists()
+
+
+def test_external_data_of_the_input_is_never_overwritten(tmp_path):
+    source = onnx.load(str(DENSE))
+    onnx.save(source, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=0)
+    before = (tmp_path / "m.data").read_bytes()
+    result = onnxzip("optimize", tmp_path / "m.onnx", "-o", tmp_path / "m.data", "--force")
+    assert result.exit_code == 2
+    assert (tmp_path / "m.data").read_bytes() == before
+
+
+def test_what_cannot_be_compared_does_not_pass_the_gate(tmp_path):
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[N,4] x) => (float[N,4] y) { r = RandomNormalLike(x) y = Add(x, r) }'
+    onnx.save(onnx.parser.parse_model(text), str(tmp_path / "random.onnx"))
+    result = onnxzip("compare", tmp_path / "random.onnx", tmp_path / "random.onnx")
+    assert result.exit_code == 1
+    assert "numbers cannot be compared" in result.output
+
+
+def test_a_pipe_that_nobody_reads_still_gets_the_model_written(small):
+    command = f"{sys.executable} -m onnxzip optimize {small} | true"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert "bug" not in run.stderr
+    assert small.with_name("small.opt.onnx").exists()

@@ -246,3 +246,17 @@ def test_the_weight_is_changed_in_its_place():
     after, _ = apply(before, fuse_affine_after)
     np.testing.assert_array_equal(initializer(after, "w"), 2 * w)
     np.testing.assert_array_equal(initializer(before, "w"), w)
+
+
+def test_a_batch_normalization_that_trains_is_left_alone():
+    """Before opset 14 named outputs, read or not, make it train."""
+    before = model(
+        """<ir_version: 4, opset_import: ["" : 9]> g (float[N,2,4,4] x) => (float[N,2,4,4] y) {
+            c = Conv(x, w) y, m, v, sm, sv = BatchNormalization(c, s, b, mean, var) }""",
+        w=np.ones((2, 2, 1, 1), np.float32),
+        s=np.ones(2, np.float32),
+        b=np.zeros(2, np.float32),
+        mean=np.zeros(2, np.float32),
+        var=np.ones(2, np.float32),
+    )
+    assert_untouched(before, fuse_affine_after)

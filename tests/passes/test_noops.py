@@ -178,3 +178,20 @@ def test_attributes_of_older_opsets(opset):
     after, _ = apply(before, remove_noops)
     assert op_types(after) == ["Cos", "Sin"]
     assert_equivalent(before, after, rtol=0)
+
+
+def test_a_real_slice_of_opset_10_stays():
+    before = model(
+        '<ir_version: 5, opset_import: ["" : 10]> g (float[N,H] x) => (float[N,K] y) { s = Slice(x, a, b, c) y = Relu(s) }',
+        a=np.array([0]),
+        b=np.array([512]),
+        c=np.array([1]),
+    )
+    assert_untouched(before, remove_noops)
+
+
+def test_relu_stays_where_its_input_may_be_negative_after_all():
+    clip = model("g (float[N] x) => (float[N] y) { c = Clip(x, a, b) y = Relu(c) }", a=np.float32(5), b=np.float32(-1))
+    assert_untouched(clip, remove_noops)
+    smallest = model("g (int8[N] x) => (int8[N] y) { a = Abs(x) y = Relu(a) }")  # |-128| is -128
+    assert_untouched(smallest, remove_noops)

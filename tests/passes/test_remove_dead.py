@@ -92,3 +92,15 @@ def test_refuses_unknown_domains_and_says_so():
     )
     outcome = assert_untouched(before, remove_dead)
     assert outcome.notes == ("Log 'a' is not read, but stays: operators of domain 'my.ops' may have effects",)
+
+
+def test_a_loop_keeps_the_inputs_that_it_must_have():
+    before = model("""g (int64 n) => (float[K] y) {
+        c = Constant <value = bool {1}> ()
+        y = Loop (n, c) <body = b (int64 i, bool k) => (bool k2, float f) { k2 = Identity(k) f = Cast <to = 1> (i) }>
+    }""")
+    loop = next(n for n in before.graph if n.op_type == "Loop")
+    loop.replace_input_with(1, None)  # no condition, which still counts as an input
+    after, _ = apply(before, remove_dead)
+    assert op_types(after) == ["Loop"]
+    assert len(next(iter(after.graph)).inputs) == 2

@@ -13,7 +13,7 @@ from onnxzip.model.opset import opset_of
 from onnxzip.model.save import to_proto
 from onnxzip.quantize import QuantPlan, Site, insert
 from tests.helpers.graphs import model
-from tests.helpers.numerics import assert_equivalent
+from tests.helpers.numerics import assert_equivalent, run
 from tests.quantize.audit import (
     conv_net,
     feeds,
@@ -85,3 +85,17 @@ def test_runtime_graph_of_a_float_model_has_no_integers(tmp_path: Path) -> None:
     """The audit itself can fail."""
     net = conv_net("y = Conv(x, w1)")
     assert not [n for n in runtime_graph(net, tmp_path).node if n.op_type.startswith("QLinear")]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 48), (1, 1, 1, 48)])
+def test_a_bias_with_more_axes_than_the_product_keeps_them(shape: tuple[int, ...]) -> None:
+    rng, rank = np.random.default_rng(0), len(shape) - 1
+    axes = ",".join((*"NST"[: rank - 1], "32"))
+    before = model(
+        f"g (float[{axes}] x) => (float[{','.join('abcd'[:rank])},48] y) {{ m = MatMul(x, w) y = Add(m, b) }}",
+        w=rng.standard_normal((32, 48)).astype(np.float32),
+        b=np.ones(shape, np.float32),
+    )
+    feed = {"x": rng.standard_normal([2] * (rank - 1) + [32]).astype(np.float32)}
+    after = quantized(before)
+    assert run(after, feed)["y"].shape == run(before, feed)["y"].shape
