@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from onnxzip.calibrate.data import Data, open_data
 from onnxzip.config import Budget
-from onnxzip.model.load import load
+from onnxzip.model.load import Loaded, load
 from onnxzip.model.signature import differences, signature
 from onnxzip.progress import SILENT, Observer
-from onnxzip.records import Verdict
-from onnxzip.runtime import Session, session_of
+from onnxzip.records import Speed, Verdict
+from onnxzip.runtime import Batch, Session, session_of
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import judge, unverified
 from onnxzip.validate.reference import RANDOM, Reference
@@ -71,10 +72,8 @@ def compare(
             verdict, passed=False, reasons=(*verdict.reasons, f"numbers cannot be compared: {RANDOM}")
         )
     outputs = reference.compare(sessions[1], observer)
-    timed = None
-    if speed or budget.min_speedup is not None:
-        a, b = (Session(m.model, threads=1) for m in (before, after))
-        timed = measure_speed(a, b, batches, seed=seed, observer=observer)
+    wanted = speed or budget.min_speedup is not None
+    timed = _timed(before, after, batches, seed, observer) if wanted else None
     verdict = judge(
         outputs,
         budget,
@@ -86,3 +85,8 @@ def compare(
     if isinstance(batches, Data):
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, *batches.warnings()))
     return verdict
+
+
+def _timed(before: Loaded, after: Loaded, batches: Iterable[Batch], seed: int, observer: Observer) -> Speed:
+    a, b = (Session(m.model, threads=1) for m in (before, after))
+    return measure_speed(a, b, batches, seed=seed, observer=observer)

@@ -46,12 +46,15 @@ def _by_name(item: Item, inputs: Sequence[TensorSpec], optional: Collection[str]
         if missing := [name for name in wanted if name not in content]:
             raise DataError(_missing(item.where, missing, extras))
         return {name: content[name] for name in (*wanted, *sorted(optional)) if name in content}, tuple(extras)
+    if len(wanted) == 1 and isinstance(content, list) and all(isinstance(v, (list, int, float)) for v in content):
+        return {wanted[0]: np.asarray(content)}, ()  # numbers in nested lists are one array, not one value an input
     if isinstance(content, (tuple, list)):
         if len(content) < len(wanted):
             raise DataError(
                 f"{item.where}: has {len(content)} values, but the model has {len(wanted)} inputs, in this order: {', '.join(wanted)}"
             )
-        return dict(zip(wanted, content, strict=False)), ()
+        surplus = tuple(f"value {i} of the {type(content).__name__}" for i in range(len(wanted), len(content)))
+        return dict(zip(wanted, content, strict=False)), surplus
     if len(wanted) != 1:
         raise DataError(
             f"{item.where}: is a single {type(content).__name__}, but the model has {len(wanted)} inputs. "

@@ -64,7 +64,12 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
 def quantize_weights(model: ir.Model, config: Config) -> Choice:
     """Store the weights as int8 and leave everything else float; needs no data. Arguments and errors as for `quantize`."""
     if config.plan is not None:
-        return _put_in(model, _read_plan(config))
+        plan = _read_plan(config)
+        if plan.sites:
+            raise UsageError(
+                f"{config.plan}: the plan quantizes activations too, which preset weights8 does not: use preset int8, with data"
+            )
+        return _put_in(model, plan)
     return _put_in(model, make_weights_plan(model, config.target, keep_float=config.keep_float))
 
 

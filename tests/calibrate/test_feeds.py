@@ -67,3 +67,12 @@ def test_a_single_sample_gets_a_batch_axis() -> None:
 @pytest.mark.parametrize("shape", [(3, 4, 5), (4, 4), (1, 1, 3, 4, 4)])
 def test_leaves_other_shapes_alone(shape: tuple[int, ...]) -> None:
     assert feed(np.zeros(shape), IMAGE)["image"].shape == shape
+
+
+def test_nested_lists_of_numbers_are_one_array_and_surplus_values_are_told() -> None:
+    array = images(3)
+    found, extras = feed_of(Item("here", array.tolist(), ()), IMAGE, ())
+    assert (found["image"].shape, extras) == (array.shape, ())
+    found, extras = feed_of(Item("here", (array, np.arange(3)), ()), IMAGE, ())
+    assert found["image"].shape == array.shape
+    assert extras == ("value 1 of the tuple",)

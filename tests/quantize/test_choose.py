@@ -105,3 +105,11 @@ def test_opset_that_cannot_be_raised_is_a_sentence(monkeypatch: pytest.MonkeyPat
     choice = quantize(old, feeds(old), Config())
     assert choice.model is None
     assert "opset 11 cannot be raised to 13" in choice.summary
+
+
+def test_a_plan_for_activations_is_no_plan_for_weights_alone(tmp_path: Path) -> None:
+    plan = quantize(net(), feeds(net()), Config()).plan
+    assert plan is not None
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    with pytest.raises(UsageError, match="use preset int8"):
+        quantize_weights(net(), Config(plan=str(tmp_path / "plan.json")))
