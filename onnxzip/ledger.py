@@ -67,18 +67,17 @@ class Ledger:
         self._signature = signature(loaded.model)
         self._bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
-        self._level = self._deploy_level()
+        self._level, self._deployed = self._deploy(session)
         self._probe = self._make_probe(session)
         self._started = time.perf_counter()
 
-    def _deploy_level(self) -> str:
-        """The runtime's optimizations, all of them; none where they reject the original (they are stricter than the rest of it)."""
+    def _deploy(self, session: Session) -> tuple[str, Session]:
+        """The original as it will be deployed: with all of the runtime's optimizations, or none where they reject it."""
         try:
-            Session(self.original)
+            return "all", Session(self.original)
         except ModelError as error:
             self.notes += (f"compared without the runtime's own optimizations, which reject the original: {error}",)
-            return "none"
-        return "all"
+            return "none", session
 
     def _make_probe(self, session: Session) -> Reference | None:
         """The original's answers on a few batches. None, with the reason kept, where there can be none."""
@@ -119,7 +118,7 @@ class Ledger:
         """How far the original is from itself, once the runtime has optimized it: the floor of any comparison."""
         if self._probe is None:
             return {}
-        return {o.name: o for o in self._probe.compare(Session(self.original, level=self._level))}
+        return {o.name: o for o in self._probe.compare(self._deployed)}
 
     # Books
 
@@ -208,7 +207,7 @@ class Ledger:
     @cached_property
     def _reference(self) -> Reference:
         data = self._batches if self._held_out is None else self._held_out
-        return Reference(Session(self.original, level=self._level), data, self.observer)
+        return Reference(self._deployed, data, self.observer)
 
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed
