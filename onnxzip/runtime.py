@@ -28,7 +28,6 @@ _SHAREABLE = frozenset(ir.DataType[n] for n in ("FLOAT", "FLOAT16", "DOUBLE", "I
 
 _LEVELS = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 
@@ -48,7 +47,7 @@ class Session:
 
     Args:
         model: the model. Large weights are shared with the session, not copied; nothing else of the model is kept.
-        level: graph optimizations of onnxruntime: "none" (reference numbers), "basic" or "all" (as deployed).
+        level: graph optimizations of onnxruntime: "none" (reference numbers) or "all" (as deployed).
         threads: intra-op threads; 0 lets onnxruntime choose.
         optimized_to: write the graph that onnxruntime made of it to this path.
 

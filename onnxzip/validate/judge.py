@@ -30,8 +30,9 @@ def exact_problem(
 ) -> str | None:
     """Why these figures are not those of an exact rewrite, or None when they are.
 
-    Float outputs must reach the SQNR above, or differ by rounding only; all other outputs must be equal. Some models amplify rounding: where the original differs
-    more from itself, its noise floor (less 6 dB) is the limit instead.
+    Float outputs must reach the SQNR above, or differ by rounding only, and hold no outliers; all other outputs must be
+    equal. Some models amplify rounding: where the original differs more from itself, its noise floor (less 6 dB, never
+    below 40 dB) is the limit instead.
 
     Args:
         outputs: the candidate against the original.
