@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.walk import graphs_of
+from onnxzip.model.walk import PURE_DOMAINS, bodies_of, graphs_of
 
 
 class Names:
@@ -89,6 +89,29 @@ def remove(node: ir.Node) -> None:
     if node.graph is None:
         raise ValueError(f"{node.op_type} {node.name!r} is not in a graph")
     node.graph.remove(node, safe=True)
+
+
+def discard(values: Iterable[ir.Value | None]) -> None:
+    """Remove what gives these values, as far as nobody reads it: constants, nodes without effects, what they alone had read.
+
+    Inputs, outputs, nodes with bodies and nodes of unknown domains stay (`remove_dead` knows about bodies).
+    """
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if value is None or value.uses() or value.is_graph_output() or value.is_graph_input() or value.graph is None:
+            continue
+        node = value.producer()
+        if node is None:
+            value.graph.initializers.pop(value.name or "", None)
+        elif node.domain in PURE_DOMAINS and not bodies_of(node) and not any(is_read(o) for o in node.outputs):
+            pending.extend(node.inputs)
+            value.graph.remove(node, safe=True)
+
+
+def is_read(value: ir.Value) -> bool:
+    """Whether a node or the caller reads it."""
+    return bool(value.uses()) or value.is_graph_output()
 
 
 def sole_consumer(value: ir.Value) -> ir.Node | None:

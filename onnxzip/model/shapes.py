@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import onnx
 import onnx_ir as ir
@@ -32,12 +32,14 @@ _PROPAGATED_BYTES = 1024
 
 
 class Shapes:
-    """A snapshot of all types: valid until the graph is edited.
+    """The types of all values, as inferred once, and of values that were added since, inferred when asked for.
 
+    Valid while each name means what it meant: an edit that changes what a value holds must give it a new name.
     Where inference fails, shapes are unknown, and rewrites that need them stay away.
     """
 
     def __init__(self, model: ir.Model) -> None:
+        self._opsets = dict(model.graph.opset_imports)
         self._types: dict[str, onnx.TypeProto] = {}
         for name, kind in _infer(model):
             if (
@@ -69,8 +71,30 @@ class Shapes:
         return ir.DataType(tensor.elem_type) if tensor is not None and tensor.elem_type else None
 
     def _tensor(self, value: ir.Value | None) -> onnx.TypeProto.Tensor | None:
-        kind = None if value is None or value.name is None else self._types.get(value.name)
-        return kind.tensor_type if kind is not None and kind.HasField("tensor_type") else None
+        if value is None or value.name is None:
+            return None
+        if value.name not in self._types:
+            self._add(value)
+        kind = self._types[value.name]
+        return kind.tensor_type if kind.HasField("tensor_type") else None
+
+    def _add(self, value: ir.Value) -> None:
+        """Infer the type of a value that was not there at first: nodes that it comes from, nearest to the known ones first."""
+        pending = [value]
+        while pending:
+            current = pending[-1]
+            node = current.producer()
+            unknown = [] if node is None else [v for v in node.inputs if v is not None and v.name not in self._types]
+            if unknown:
+                pending += unknown
+                continue
+            pending.pop()
+            if node is None:
+                self._types[current.name or ""] = _type_of_constant(current)
+                continue
+            inferred = _infer_node(node, self._types, self._opsets)
+            for output in node.outputs:
+                self._types.setdefault(output.name or "", inferred.get(output.name or "", onnx.TypeProto()))
 
 
 def forget(model: ir.Model) -> None:
@@ -89,6 +113,35 @@ def _infer(model: ir.Model) -> Iterator[tuple[str, onnx.TypeProto]]:
         propagate = not any(_is_large_tile(n) for n in all_nodes(copy))
         proto = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=propagate)
     yield from _types_of(proto.graph)
+
+
+def _type_of_constant(value: ir.Value) -> onnx.TypeProto:
+    tensor = value.const_value
+    if tensor is None:
+        return onnx.TypeProto()
+    return onnx.helper.make_tensor_type_proto(tensor.dtype, tensor.shape.numpy())
+
+
+def _infer_node(
+    node: ir.Node, types: Mapping[str, onnx.TypeProto], opsets: Mapping[str, int]
+) -> dict[str, onnx.TypeProto]:
+    """Types of the outputs of one node, by name; empty where inference cannot tell."""
+    given = [v for v in node.inputs if v is not None and v.name]
+    data = {
+        v.name or "": onnx.numpy_helper.from_array(content)
+        for v in given
+        if (content := array(v)) is not None and content.nbytes <= _PROPAGATED_BYTES
+    }
+    version = next((v for d, v in opsets.items() if d in ONNX_DOMAINS), 1)
+    imports = [onnx.helper.make_opsetid(domain, v) for domain, v in opsets.items()]
+    try:  # every operator's inference throws errors of its own
+        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+        known = {v.name or "": types[v.name or ""] for v in given}
+        return dict(
+            onnx.shape_inference.infer_node_outputs(schema, ir.to_proto(node), known, data, opset_imports=imports)
+        )
+    except Exception:  # noqa: BLE001 - then nothing is known
+        return {}
 
 
 def _is_large_tile(node: ir.Node) -> bool:

@@ -9,6 +9,9 @@ import onnx_ir as ir
 
 ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 
+PURE_DOMAINS = ONNX_DOMAINS | {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview.training"}
+"""Domains whose operators have no effect but their outputs."""
+
 
 def graphs_of(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, then every If, Loop and Scan body below it, then those of the local functions."""

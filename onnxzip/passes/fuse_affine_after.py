@@ -20,45 +20,37 @@ import onnx_ir as ir
 from onnxzip.model.edit import add_constant, can_replace, new_node, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op, label
 from onnxzip.passes.affine import IDENTITY, Affine, affine_of
-from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_added, put_constant
-from onnxzip.passes.linear import Linear, linear_of
-from onnxzip.passes.scope import drop_unused, scopes
+from onnxzip.passes.linear import LINEAR, Linear, linear_of
+from onnxzip.passes.local import local
+from onnxzip.passes.scope import drop_unused
 
 
-def fuse_affine_after(model: ir.Model, context: Context) -> Outcome:
+@local(*LINEAR)
+def fuse_affine_after(node: ir.Node, context: Context) -> bool:
     """Fold what follows a linear operator into it."""
-    changes, notes = 0, []
-    for graph in scopes(model):
-        for node in tuple(graph):
-            linear = linear_of(node, context) if node.graph is not None else None
-            if linear is None:
-                continue
-            removed, note = _fuse(linear, context)
-            changes += removed
-            notes += note
-    return Outcome(changes, tuple(notes))
-
-
-def _fuse(linear: Linear, context: Context) -> tuple[int, list[str]]:
+    linear = linear_of(node, context)
+    if linear is None:
+        return False
     chain, affine = _chain(linear, context)
     separate = is_op(linear.node, "MatMul") and affine.shifts()
     if len(chain) <= separate:
-        return 0, []
+        return False
     last = chain[-1].outputs[0]
     if not can_replace(last, linear.node.outputs[0]):
-        return 0, []
+        return False
     where = f"{label(chain[0])} after {label(linear.node)}"
     weight = linear.stored(linear.scaled_out(affine.scale)) if affine.is_finite() else None
     bias = _bias(linear, affine) if weight is not None else None
     if weight is None or bias is None:
-        return 0, [f"{where} stays: the fused weights do not fit into {linear.weight.dtype}"]
+        return context.refuse(f"{where} stays: the fused weights do not fit into {linear.weight.dtype}")
     needs_bias = affine.shifts() or linear.bias is not None
     added = bytes_added(linear, chain, weight=affine.scales(), bias=needs_bias)
     if added > 0:
-        return 0, [f"{where} stays: the file would grow by {added} bytes, because a weight is shared"]
+        return context.refuse(f"{where} stays: the file would grow by {added} bytes, because a weight is shared")
     _apply(linear, chain, weight if affine.scales() else None, bias if needs_bias else None, context)
-    return len(chain) - separate, []
+    return True
 
 
 def _chain(linear: Linear, context: Context) -> tuple[list[ir.Node], Affine]:

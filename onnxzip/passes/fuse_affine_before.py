@@ -18,50 +18,41 @@ import onnx_ir as ir
 from onnxzip.model.edit import remove, sole_consumer
 from onnxzip.model.walk import is_op, label
 from onnxzip.passes.affine import Affine, affine_of
-from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_added, put_constant
-from onnxzip.passes.linear import Linear, linear_of
-from onnxzip.passes.scope import drop_unused, scopes
+from onnxzip.passes.linear import LINEAR, Linear, linear_of
+from onnxzip.passes.local import local
+from onnxzip.passes.scope import drop_unused
 
 
-def fuse_affine_before(model: ir.Model, context: Context) -> Outcome:
+@local(*LINEAR)
+def fuse_affine_before(node: ir.Node, context: Context) -> bool:
     """Fold what a linear operator reads into it, node by node, the nearest first."""
-    changes, notes = 0, []
-    for graph in scopes(model):
-        for node in tuple(graph):
-            while (linear := linear_of(node, context)) is not None:
-                fused, note = _fuse(linear, context)
-                notes += note
-                if not fused:
-                    break
-                changes += 1
-    return Outcome(changes, tuple(notes))
-
-
-def _fuse(linear: Linear, context: Context) -> tuple[bool, list[str]]:
-    node, value = linear.node, linear.node.inputs[0]
+    linear, value = linear_of(node, context), node.inputs[0]
+    if linear is None:
+        return False
     before = value.producer() if value is not None else None
     if value is None or before is None or before.graph is not node.graph or sole_consumer(value) is not node:
-        return False, []
+        return False
     source, affine = _affine(before, linear, context)
     if source is not None and _ends_gelu(source):
-        return False, []
+        return False
     if source is None or affine is None:
-        return False, []
+        return False
     where = f"{label(before)} before {label(node)}"
     if affine.shifts() and is_op(node, "MatMul"):
-        return False, []
+        return False
     if affine.shifts() and not (is_op(node, "Gemm") or _is_unpadded(node)):
-        return False, [f"{where} stays: its shift is not the same at the border"]
+        return context.refuse(f"{where} stays: its shift is not the same at the border")
     weight = linear.stored(linear.scaled_in(affine.scale)) if affine.is_finite() else None
     bias = _bias(linear, affine) if weight is not None else None
     if weight is None or bias is None:
-        return False, [f"{where} stays: the fused weights do not fit into {linear.weight.dtype}"]
+        return context.refuse(f"{where} stays: the fused weights do not fit into {linear.weight.dtype}")
     added = bytes_added(linear, [before], weight=affine.scales(), bias=affine.shifts())
     if added > 0:
-        return False, [f"{where} stays: the file would grow by {added} bytes, because a weight is shared"]
+        return context.refuse(f"{where} stays: the file would grow by {added} bytes, because a weight is shared")
     _apply(linear, before, source, weight if affine.scales() else None, bias if affine.shifts() else None, context)
-    return True, []
+    return True
 
 
 def _affine(before: ir.Node, linear: Linear, context: Context) -> tuple[ir.Value | None, Affine | None]:

@@ -20,6 +20,8 @@ from onnxzip.model.walk import is_op
 from onnxzip.passes.affine import FLOATS, Layout
 from onnxzip.passes.context import Context
 
+LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -73,7 +75,7 @@ class Linear:
 
 def linear_of(node: ir.Node, context: Context) -> Linear | None:
     """The node as a `Linear`; None for other operators, and for weights that are computed, quantized or inputs."""
-    if context.opset < 7 or not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul") or len(node.inputs) < 2:
+    if context.opset < 7 or not is_op(node, *LINEAR) or len(node.inputs) < 2:
         return None
     weight = array(node.inputs[1])
     if weight is None or weight.dtype not in FLOATS or weight.size == 0:

@@ -19,50 +19,40 @@ from onnxzip.model.constants import array
 from onnxzip.model.edit import add_constant, can_replace, new_node, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op, label
 from onnxzip.passes.affine import FLOATS, IDENTITY, Affine, Layout, affine_of, deviation
-from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_freed, is_own, put_constant
-from onnxzip.passes.scope import drop_unused, scopes
+from onnxzip.passes.local import local
+from onnxzip.passes.scope import drop_unused
 from onnxzip.passes.size import tensor_bytes
 
 _AFFINE = ("Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization")
 
 
-def merge_affines(model: ir.Model, context: Context) -> Outcome:
+@local(*_AFFINE)
+def merge_affines(node: ir.Node, context: Context) -> bool:
     """Compose chains of affine nodes."""
-    changes, notes = 0, []
-    for graph in scopes(model):
-        for node in tuple(graph):
-            if node.graph is None or not is_op(node, *_AFFINE):
-                continue
-            removed, note = _merge(node, context)
-            changes += removed
-            notes += note
-    return Outcome(changes, tuple(notes))
-
-
-def _merge(node: ir.Node, context: Context) -> tuple[int, list[str]]:
     found = _chain(node, context)
     if found is None:
-        return 0, []
+        return False
     source, layout, chain, affine = found
     norm = next((n for n in chain if is_op(n, "BatchNormalization")), None)
     left = 1 if norm is not None else affine.scales() + affine.shifts()
     if len(chain) <= left or not can_replace(chain[-1].outputs[0], chain[0].outputs[0]):
-        return 0, []
+        return False
     dtype = _dtype(source, context)
     if dtype is None:
-        return 0, []
+        return False
     scale, shift = _parameters(affine, norm)
     rounded = tuple(_rounded(v, dtype) for v in (scale, shift))
     if rounded[0] is None or rounded[1] is None:
-        return 0, [f"{label(node)} and what follows stay as they are: merged, they do not fit into {dtype}"]
+        return context.refuse(f"{label(node)} and what follows stay as they are: merged, they do not fit into {dtype}")
     if _bytes_added(chain, norm, layout, _wanted(affine, (rounded[0], rounded[1]))) > 0:
-        return 0, []  # constants that others read too would have to stay
+        return False  # constants that others read too would have to stay
     if norm is not None:
         _into_norm(norm, source, chain, rounded[0], rounded[1], context)
     elif not _into_new(source, layout, chain, affine, (rounded[0], rounded[1]), context):
-        return 0, []
-    return len(chain) - left, []
+        return False
+    return True
 
 
 def _chain(node: ir.Node, context: Context) -> tuple[ir.Value, Layout, list[ir.Node], Affine] | None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxzip.model.edit import can_replace, remove, replace
+from onnxzip.model.edit import can_replace, discard, remove, replace
 from onnxzip.model.walk import is_op
-from onnxzip.passes.context import Context, Outcome
-from onnxzip.passes.scope import scopes
+from onnxzip.passes.context import Context
+from onnxzip.passes.local import local
 
 _T = ir.DataType
 _FLOATS = {_T.FLOAT16: (11, 16), _T.BFLOAT16: (8, 128), _T.FLOAT: (24, 128), _T.DOUBLE: (53, 1024)}
@@ -29,36 +29,27 @@ _INTEGERS = {_T.INT8: (-7, 7), _T.INT16: (-15, 15), _T.INT32: (-31, 31), _T.INT6
 """Bits below and above zero."""
 
 
-def merge_casts(model: ir.Model, context: Context) -> Outcome:
+@local("Cast", since=1)
+def merge_casts(second: ir.Node, context: Context) -> bool:
     """Skip Casts to a type that holds everything."""
-    changes = 0
-    for graph in scopes(model):
-        for node in tuple(graph):
-            if is_op(node, "Cast"):
-                changes += _merge(node, context)
-    return Outcome(changes)
-
-
-def _merge(second: ir.Node, context: Context) -> int:
     middle = second.inputs[0]
     first = middle.producer() if middle is not None else None
     if middle is None or first is None or not is_op(first, "Cast") or first.inputs[0] is None:
-        return 0
+        return False
     source = first.inputs[0]
     kinds = (context.shapes.dtype(source), context.shapes.dtype(middle), context.shapes.dtype(second.outputs[0]))
     given, between, wanted = kinds
     if given is None or between is None or wanted is None or not _holds(between, given):
-        return 0
+        return False
     if given == wanted and can_replace(second.outputs[0], source):
         replace(second.outputs[0], source)
         remove(second)
     elif _alike(given, between, wanted):
         second.replace_input_with(0, source)
     else:
-        return 0
-    if not middle.uses() and not middle.is_graph_output() and first.graph is not None:
-        remove(first)
-    return 1
+        return False
+    discard([middle])
+    return True
 
 
 def _alike(given: ir.DataType, between: ir.DataType, wanted: ir.DataType) -> bool:

@@ -14,30 +14,22 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxzip.model.constants import array
-from onnxzip.model.edit import can_replace, remove, replace, sole_consumer
+from onnxzip.model.edit import can_replace, discard, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op
-from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.context import Context
+from onnxzip.passes.local import local
 from onnxzip.passes.noops import same_shape
-from onnxzip.passes.scope import drop_unused, scopes
 
 _SHAPE_ONLY = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
-def merge_reshapes(model: ir.Model, context: Context) -> Outcome:
+@local(*_SHAPE_ONLY, since=1)
+def merge_reshapes(second: ir.Node, context: Context) -> bool:
     """Compose nodes that only change the shape."""
-    changes = 0
-    for graph in scopes(model):
-        for node in tuple(graph):
-            if is_op(node, *_SHAPE_ONLY):
-                changes += _merge(node, context)
-    return Outcome(changes)
-
-
-def _merge(second: ir.Node, context: Context) -> int:
     middle = second.inputs[0]
     first = middle.producer() if middle is not None else None
     if middle is None or first is None or not is_op(first, *_SHAPE_ONLY) or first.inputs[0] is None:
-        return 0
+        return False
     source = first.inputs[0]
     if _round_trip(first, second, context) and can_replace(second.outputs[0], source):
         replace(second.outputs[0], source)
@@ -45,12 +37,9 @@ def _merge(second: ir.Node, context: Context) -> int:
     elif _needs_no_first(first, second, context) and sole_consumer(middle) is second and first.graph is second.graph:
         second.replace_input_with(0, source)
     else:
-        return 0
-    if not middle.uses() and not middle.is_graph_output():
-        read = first.inputs
-        remove(first)
-        drop_unused(read)
-    return 1
+        return False
+    discard([middle])
+    return True
 
 
 def _round_trip(first: ir.Node, second: ir.Node, context: Context) -> bool:

@@ -11,31 +11,23 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxzip.model.edit import can_replace, remove, replace, sole_consumer
+from onnxzip.model.edit import can_replace, discard, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op
-from onnxzip.passes.context import Context, Outcome
-from onnxzip.passes.scope import scopes
+from onnxzip.passes.context import Context
+from onnxzip.passes.local import local
 
 
-def merge_transposes(model: ir.Model, context: Context) -> Outcome:
+@local("Transpose", since=1)
+def merge_transposes(second: ir.Node, context: Context) -> bool:
     """Compose Transposes that follow each other."""
-    changes = 0
-    for graph in scopes(model):
-        for node in tuple(graph):
-            if is_op(node, "Transpose"):
-                changes += _merge(node, context)
-    return Outcome(changes)
-
-
-def _merge(second: ir.Node, context: Context) -> int:
     middle = second.inputs[0]
     first = middle.producer() if middle is not None else None
     if middle is None or first is None or not is_op(first, "Transpose") or first.inputs[0] is None:
-        return 0
+        return False
     rank = context.shapes.rank(second.outputs[0])
     inner, outer = _perm(first, rank), _perm(second, rank)
     if inner is None or outer is None or len(inner) != len(outer):
-        return 0
+        return False
     composed, source = [inner[axis] for axis in outer], first.inputs[0]
     if composed == sorted(composed) and can_replace(second.outputs[0], source):
         replace(second.outputs[0], source)
@@ -44,10 +36,9 @@ def _merge(second: ir.Node, context: Context) -> int:
         second.replace_input_with(0, source)
         second.attributes["perm"] = ir.AttrInt64s("perm", composed)
     else:
-        return 0
-    if not middle.uses() and not middle.is_graph_output():
-        remove(first)
-    return 1
+        return False
+    discard([middle])
+    return True
 
 
 def _perm(node: ir.Node, rank: int | None) -> list[int] | None:

@@ -251,3 +251,5 @@ _CHECKS: Mapping[str, Callable[[ir.Node, Context], ir.Value | None]] = {
     "Round": _idempotent,
     "Sign": _idempotent,
 }
+
+OPERATORS = tuple(_CHECKS)

@@ -18,11 +18,11 @@ from collections.abc import Iterator, Sequence
 import onnx
 import onnx_ir as ir
 
-from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, bodies_of, label
+from onnxzip.model.edit import is_read
+from onnxzip.model.walk import ONNX_DOMAINS, PURE_DOMAINS, all_nodes, bodies_of, label
 from onnxzip.passes.context import Context, Outcome
 from onnxzip.passes.scope import scopes
 
-_PURE = ONNX_DOMAINS | {"ai.onnx.ml", "com.microsoft", "ai.onnx.preview.training"}
 _ARITY_MATTERS = frozenset({"BatchNormalization", "Dropout"})
 
 
@@ -40,9 +40,9 @@ def remove_dead(model: ir.Model, context: Context) -> Outcome:
 def _dead_nodes(graph: ir.Graph, model: ir.Model, notes: list[str]) -> int:
     removed = 0
     for node in reversed(graph):
-        if any(o.uses() or o.is_graph_output() for o in node.outputs):
+        if any(is_read(o) for o in node.outputs):
             removed += sum(_dead_nodes(body, model, notes) for body in bodies_of(node))
-        elif node.domain in _PURE or node.op_identifier() in model.functions:
+        elif node.domain in PURE_DOMAINS or node.op_identifier() in model.functions:
             for body in bodies_of(node):
                 _empty(body)
             graph.remove(node, safe=True)
@@ -73,7 +73,7 @@ def _trim(node: ir.Node, opset: int) -> int:
         return cut
     optional = _optional_outputs(node.op_type, opset)
     count = len(node.outputs)
-    while count > 1 and count - 1 in optional and not _is_read(node.outputs[count - 1]):
+    while count > 1 and count - 1 in optional and not is_read(node.outputs[count - 1]):
         count -= 1
     trimmed = len(node.outputs) - count
     node.resize_outputs(count)
@@ -85,10 +85,6 @@ def _without_trailing(inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value | 
     while count and inputs[count - 1] is None:
         count -= 1
     return inputs[:count]
-
-
-def _is_read(value: ir.Value) -> bool:
-    return bool(value.uses()) or value.is_graph_output()
 
 
 def _schema(op_type: str, opset: int) -> onnx.defs.OpSchema | None:

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxzip.model.edit import can_replace, remove, replace
-from onnxzip.passes.context import Context, Outcome
-from onnxzip.passes.noops import passed_through
-from onnxzip.passes.scope import drop_unused, scopes
+from onnxzip.model.edit import can_replace, discard, remove, replace
+from onnxzip.passes.context import Context
+from onnxzip.passes.local import local
+from onnxzip.passes.noops import OPERATORS, passed_through
 
 
-def remove_noops(model: ir.Model, context: Context) -> Outcome:
+@local(*OPERATORS, since=1)
+def remove_noops(node: ir.Node, context: Context) -> bool:
     """Let the readers of a node that does nothing read its input."""
-    changes = 0
-    for graph in scopes(model):
-        for node in tuple(graph):
-            source = passed_through(node, context)
-            if source is None or not can_replace(node.outputs[0], source):
-                continue
-            read = node.inputs
-            replace(node.outputs[0], source)
-            remove(node)
-            drop_unused(read)
-            changes += 1
-    return Outcome(changes)
+    source = passed_through(node, context)
+    if source is None or not can_replace(node.outputs[0], source):
+        return False
+    read = node.inputs
+    replace(node.outputs[0], source)
+    remove(node)
+    discard(read)
+    return True

@@ -1,26 +1,28 @@
 """Running passes: to a fixed point, verified, and taken back when something is wrong.
 
-A pass that changed something is kept when
+Local passes that stand next to each other in the table run together, from one worklist (`onnxzip.passes.local`); the
+others one after another. A pass that changed something is kept when
 1. it did not throw,
 2. the graph is sound and its interface is what it was (`model.check.problems`, nothing new),
-3. the file did not grow,
+3. the file is not larger than the original (unless nodes are preferred to bytes),
 4. the caller's numerical check, if there is one, has nothing against it.
 Else the model goes back to what it was before the pass, and the pass is not run again.
 
 Copies and byte counts cost more than most passes. So a round of the table is first run as a whole, and judged as a
 whole; only when something is wrong with it, it is run again from where it began, each pass judged by itself, and the
-guilty one is taken back. Passes are deterministic: the second run meets what the first one met. With `strict` or
-`verify`, every pass is judged by itself from the start.
+guilty one is taken back. Passes are deterministic: the second run meets what the first one met. With `verify`, every
+pass is judged by itself from the start.
 
-Growing is judged pass by pass, except for passes in `JUDGED_AT_THE_END`: inlining repeats a function at each call, and
+Growing is judged round by round, except for passes in `JUDGED_AT_THE_END`: inlining repeats a function at each call, and
 what follows usually wins that back. When it did not, everything is run again without them.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -31,7 +33,8 @@ from onnxzip.model.save import model_bytes
 from onnxzip.model.signature import signature
 from onnxzip.model.walk import count_nodes
 from onnxzip.passes import JUDGED_AT_THE_END, PASSES
-from onnxzip.passes.context import Context, Pass
+from onnxzip.passes.context import ALLOWED, Allowed, Context, Fuel, Outcome, Pass
+from onnxzip.passes.local import LocalPass, sweep
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import PassRecord
 
@@ -45,8 +48,10 @@ def run(
     model: ir.Model,
     passes: Sequence[Pass] = PASSES,
     *,
+    allowed: Allowed = ALLOWED,
     verify: Verify | None = None,
     strict: bool = False,
+    fuel: Fuel | None = None,
     observer: Observer = SILENT,
     rounds: int = ROUNDS,
 ) -> tuple[ir.Model, tuple[PassRecord, ...]]:
@@ -55,8 +60,10 @@ def run(
     Args:
         model: never touched; weights are shared with the result.
         passes: the table, in run order; each pass once.
-        verify: compares a candidate with the original; returns a reason against it, or None.
+        allowed: what passes may do.
+        verify: compares a candidate with the original; returns a reason against it, or None. Asked after each pass.
         strict: raise instead of taking a pass back.
+        fuel: counts the steps, and ends the run when they are used up.
         observer: told each pass that ran.
         rounds: bound of the fixed point.
 
@@ -66,16 +73,21 @@ def run(
     Raises:
         PassError: under `strict`, a pass threw or failed its verification.
     """
+    fuel = Fuel() if fuel is None else fuel
     limit = model_bytes(model)
+
+    def attempt(table: Sequence[Pass]) -> _Run:
+        attempted = _Run(model, table, allowed, verify, fuel, strict=strict, advance=advance, bytes=limit)
+        attempted.to_fixed_point(rounds)
+        return attempted
+
     with observer.step("rewrite") as advance:
-        done = _Run(model, passes, verify=verify, strict=strict, advance=advance, bytes=limit)
-        done.to_fixed_point(rounds)
-        grown = done.bytes - limit
+        done = attempt(passes)
+        grown = model_bytes(done.model) - limit
         late = [p for p in passes if p.__name__ in JUDGED_AT_THE_END and done.tallies[p.__name__].changes]
-        if grown > 0 and late:
-            rest = [p for p in passes if p not in late]
-            done = _Run(model, rest, verify=verify, strict=strict, advance=advance, bytes=limit)
-            done.to_fixed_point(rounds)
+        if grown > 0 and late and allowed.prefer == "bytes":
+            fuel.steps.clear()
+            done = attempt([p for p in passes if p not in late])
             for left in late:
                 done.tallies[left.__name__] = _Tally(notes=(f"left: the file would be {grown} bytes larger",))
     nodes = count_nodes(done.model)
@@ -113,7 +125,9 @@ class _Run:
 
     original: ir.Model
     passes: Sequence[Pass]
+    allowed: Allowed
     verify: Verify | None
+    fuel: Fuel
     strict: bool
     advance: Callable[[], None]
     bytes: int
@@ -133,62 +147,90 @@ class _Run:
 
     def to_fixed_point(self, rounds: int) -> None:
         """Run the table until every pass has seen the model as it is and left it alone."""
-        each = self.strict or self.verify is not None
         for _ in range(rounds):
-            start, quiet = copy.deepcopy(self.tallies), self.quiet
+            start, quiet, steps = copy.deepcopy(self.tallies), self.quiet, len(self.fuel.steps)
             try:
-                self._round(each=each)
+                self._round(each=self.verify is not None)
             except _GuiltyError:
                 self.tallies, self.quiet = start, quiet
+                del self.fuel.steps[steps:]
                 self._restore()
                 self._round(each=True)
-            if self.quiet >= len(self.passes):
+            if self.quiet >= len(self.passes) or not self.fuel.left:
                 return
 
     def _round(self, *, each: bool) -> None:
         """Run the table once; judge each pass by itself, or all of them at the end."""
-        late = False
-        before = sum(t.changes for t in self.tallies.values())
-        for current in self.passes:
-            if self.quiet >= len(self.passes):
+        late, changed = False, False
+        for together in self._groups(each=each):
+            if self.quiet >= len(self.passes) or not self.fuel.left:
                 break
-            tally = self.tallies[current.__name__]
-            changed = tally.taken_back is None and self._step(current, tally, each=each)
-            late = late or (changed and current.__name__ in JUDGED_AT_THE_END)
-            self.quiet = 0 if changed else self.quiet + 1
-        if not each and sum(t.changes for t in self.tallies.values()) > before:
+            group = [p for p in together if self.tallies[p.__name__].taken_back is None]
+            done = self._step(group, each=each) if group else False
+            late = late or (done and any(p.__name__ in JUDGED_AT_THE_END for p in group))
+            changed = changed or done
+            self.quiet = 0 if done else self.quiet + len(together)
+        if not each and changed:
             self._judge(may_grow=late)
             self._keep()
 
-    def _step(self, current: Pass, tally: _Tally, *, each: bool) -> bool:
-        """Run one pass. Returns whether the model is another one now."""
+    def _groups(self, *, each: bool) -> Iterator[list[Pass]]:
+        """What runs together: neighbouring local passes, unless each pass is judged by itself."""
+        if each:
+            yield from ([p] for p in self.passes)
+            return
+        for is_local, group in itertools.groupby(self.passes, lambda p: isinstance(p, LocalPass)):
+            together = list(group)
+            yield from [together] if is_local else ([p] for p in together)
+
+    def _step(self, group: list[Pass], *, each: bool) -> bool:
+        """Run what runs together. Returns whether the model is another one now."""
         start = time.perf_counter()
         try:
-            outcome = current(self.model, self.context)
+            outcome = self._apply(group)
             if outcome.changes and each:
-                self._judge(may_grow=current.__name__ in JUDGED_AT_THE_END)
+                self._judge(may_grow=group[0].__name__ in JUDGED_AT_THE_END)
         except Exception as error:
             reason = str(error) if isinstance(error, _GuiltyError) else f"it threw {type(error).__name__}: {error}"
-            if self.strict:
-                raise PassError(f"pass {current.__name__} was taken back: {reason}") from error
             if not each:
                 raise _GuiltyError(reason) from error
+            if self.strict:
+                raise PassError(f"pass {group[0].__name__} was taken back: {reason}") from error
             self._restore()
+            tally = self.tallies[group[0].__name__]
             tally.seconds += time.perf_counter() - start
             tally.taken_back, tally.changes, tally.notes, tally.nodes = reason, 0, (), None
             return False
         finally:
             self.advance()
-        tally.seconds += time.perf_counter() - start
-        tally.notes = outcome.notes
+        self._note(group, outcome, time.perf_counter() - start)
         if not outcome.changes:
             return False
-        tally.changes += outcome.changes
-        tally.nodes = count_nodes(self.model)
-        self.context = Context(self.model)
+        self.context = self._fresh_context()
         if each:
             self._keep()
         return True
+
+    def _apply(self, group: list[Pass]) -> Outcome:
+        together = [p for p in group if isinstance(p, LocalPass)]
+        if together:
+            return sweep(together, self.model, self.context)
+        outcome = group[0](self.model, self.context)
+        if outcome.changes:
+            self.fuel.spend(group[0].__name__, "")
+        return outcome
+
+    def _note(self, group: list[Pass], outcome: Outcome, seconds: float) -> None:
+        """Write down what each pass of a group did. The time of a sweep is shared among its passes by what they took."""
+        nodes = count_nodes(self.model) if outcome.changes else None
+        whole = sum(s.seconds for s in outcome.shares.values())
+        for current in group:
+            tally, share = self.tallies[current.__name__], outcome.shares.get(current.__name__)
+            tally.changes += outcome.changes if share is None else share.changes
+            tally.seconds += seconds if share is None else seconds * share.seconds / max(whole, 1e-9)
+            tally.notes = outcome.notes if share is None else share.notes
+            if share.changes if share is not None else outcome.changes:
+                tally.nodes = nodes
 
     def _judge(self, *, may_grow: bool) -> None:
         """Verify the model as it is.
@@ -201,19 +243,21 @@ class _Run:
         if broken:
             raise _GuiltyError(f"the graph is broken: {broken[0]}")
         size = model_bytes(self.model)
-        if size > self.bytes and not may_grow:
+        if size > self.bytes and not may_grow and self.allowed.prefer == "bytes":
             raise _GuiltyError(f"the file would grow from {self.bytes} to {size} bytes")
         reason = self.verify(self.model) if self.verify is not None else None
         if reason is not None:
             raise _GuiltyError(reason)
-        self.bytes = size
 
     def _keep(self) -> None:
         self.good = self.model.clone()
 
     def _restore(self) -> None:
         self.model = self.good.clone()
-        self.context = Context(self.model)
+        self.context = self._fresh_context()
+
+    def _fresh_context(self) -> Context:
+        return Context(self.model, self.allowed, self.fuel)
 
 
 def _settle_ir_version(model: ir.Model) -> None:
