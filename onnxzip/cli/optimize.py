@@ -33,6 +33,8 @@ def optimize(
     keep_defaults: options.KeepDefaults = False,
     keep_best: options.KeepBest = False,
     force: options.Force = False,
+    opset: options.Opset = None,
+    allow_contrib: options.AllowContrib = False,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -57,6 +59,8 @@ def optimize(
         keep_float=tuple(keep_float or ()),
         plan=str(plan) if plan else None,
         keep_defaults=keep_defaults,
+        opset=opset,
+        allow_contrib=allow_contrib,
         strict=strict,
     )
     from onnxzip.cli.progress import observer
