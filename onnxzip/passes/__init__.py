@@ -6,6 +6,7 @@ from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.fuse_affine_before import fuse_affine_before
 from onnxzip.passes.inline_functions import inline_functions
 from onnxzip.passes.lift_constants import lift_constants
+from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
 from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_common import merge_common
@@ -23,6 +24,7 @@ PASSES: tuple[Pass, ...] = (
     merge_transposes,
     merge_reshapes,
     merge_casts,
+    matmul_to_gemm,  # a linear operator with a bias takes more of what follows
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_affines,  # what no linear operator could take
