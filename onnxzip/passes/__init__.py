@@ -13,6 +13,7 @@ from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
+from onnxzip.passes.merge_moves import merge_moves
 from onnxzip.passes.merge_reshapes import merge_reshapes
 from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.one_hot_to_gather import one_hot_to_gather
@@ -32,6 +33,7 @@ PASSES: tuple[Pass, ...] = (
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,
     merge_reshapes,
+    merge_moves,  # after the two above, which know more about shapes that are symbolic
     merge_casts,
     one_hot_to_gather,
     compute_on_table,  # what it puts on constants is computed in the next round

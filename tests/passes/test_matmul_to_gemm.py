@@ -18,7 +18,9 @@ def normal(*shape: int, dtype: type = np.float32) -> np.ndarray:
 @pytest.mark.parametrize("operands", ["t, c", "c, t"])
 def test_case_1(shape, operands):
     before = model(
-        f"g (float[N,4] x) => (float[N,5] y) {{ t = MatMul(x, w) y = Add({operands}) }}", w=normal(4, 5), c=normal(*shape)
+        f"g (float[N,4] x) => (float[N,5] y) {{ t = MatMul(x, w) y = Add({operands}) }}",
+        w=normal(4, 5),
+        c=normal(*shape),
     )
     after, _ = apply(before, matmul_to_gemm)
     assert_nodes(after, "y = Gemm(x, w, c)")
@@ -26,7 +28,9 @@ def test_case_1(shape, operands):
 
 
 def test_both_factors_may_be_computed():
-    before = model("g (float[3,4] x, float[4,5] z) => (float[3,5] y) { t = MatMul(x, z) y = Add(t, c) }", c=normal(3, 5))
+    before = model(
+        "g (float[3,4] x, float[4,5] z) => (float[3,5] y) { t = MatMul(x, z) y = Add(t, c) }", c=normal(3, 5)
+    )
     after, _ = apply(before, matmul_to_gemm)
     assert_nodes(after, "y = Gemm(x, z, c)")
     assert_equivalent(before, after, rtol=1e-6)
