@@ -13,7 +13,7 @@ chains of Reshapes, Squeezes and Unsqueezes only (`merge_reshapes`) and of Trans
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -94,12 +94,12 @@ def _merge(chain: _Chain, ends: Sequence[ir.Node], context: Context) -> bool:
     parts = any(is_op(end, "Split") for end in ends) and all(isinstance(form, Slice) for form in forms)
     if len(outputs) == before and not parts:
         return False
-    built = [_build(form, chain.source, output, context) for form, output in zip(forms, outputs, strict=True)]
-    added = sum(b.bytes() for b in built)
+    built = [_build(form, context.opset) for form in forms]
+    constants = {numbers for b in built for numbers in b.constants}
+    added = sum(b.bytes() for b in built) + sum(initializer_bytes(compact(_int64(c)), "moves") + 8 for c in constants)
     if not context.affords(added - bytes_freed([*chain.nodes, *ends])):
         return False
-    for one, output in zip(built, outputs, strict=True):
-        one.put_before(ends[0], output, chain.source)
+    _put_in(built, outputs, chain.source, ends[0], context)
     discard(o for end in ends for o in end.outputs)
     return True
 
@@ -111,48 +111,50 @@ def _is_others_task(nodes: Sequence[ir.Node]) -> bool:
 
 @dataclass(frozen=True)
 class _Built:
-    """A node on its way into the graph: operator, attributes, and constants after the first input."""
+    """A node on its way into the graph: operator (none: the source itself), attributes, integers after the first input."""
 
-    op_type: str
-    attributes: Mapping[str, int | list[int]]
-    constants: tuple[np.ndarray, ...]
-    context: Context
+    op_type: str = ""
+    attributes: Mapping[str, int | Sequence[int]] = field(default_factory=dict)
+    constants: tuple[tuple[int, ...], ...] = ()
 
     def bytes(self) -> int:
-        """What it adds to the file, names as short as they are made here."""
-        if not self.op_type:
-            return 0
-        node = ir.node(self.op_type, [], attributes=self.attributes)
-        return 30 + node_bytes(node) + sum(initializer_bytes(compact(c), "moves") + 8 for c in self.constants)
+        """What it adds to the file without its constants."""
+        return 40 + node_bytes(ir.node(self.op_type, [], attributes=self.attributes)) if self.op_type else 0
 
-    def put_before(self, place: ir.Node, output: ir.Value, source: ir.Value) -> None:
-        """Put it into the graph, and let the readers of `output` read it."""
-        graph, names = place.graph, self.context.names
-        if not self.op_type or not isinstance(graph, ir.Graph):
+
+def _build(form: Form, opset: int) -> _Built:
+    if isinstance(form, Reshape):
+        return _Built("Reshape", constants=(form.target,))
+    if isinstance(form, Transpose):
+        return _Built("Transpose", {"perm": form.perm})
+    if isinstance(form, Take):
+        return _Built("Gather", {"axis": form.axis}, (form.indices,))
+    if isinstance(form, Keep):
+        return _Built()
+    if opset < 10:
+        return _Built("Slice", {"axes": form.axes, "starts": form.starts, "ends": form.ends})
+    stepping = (form.steps,) if any(step != 1 for step in form.steps) else ()
+    return _Built("Slice", constants=(form.starts, form.ends, form.axes, *stepping))
+
+
+def _put_in(
+    built: Sequence[_Built], outputs: Sequence[ir.Value], source: ir.Value, place: ir.Node, context: Context
+) -> None:
+    """Put the nodes before `place`, and let the readers of `outputs` read them. Equal constants are stored once."""
+    graph, constants = place.graph, dict[tuple[int, ...], ir.Value]()
+    if not isinstance(graph, ir.Graph):
+        raise TypeError("local passes do not run in functions")
+    for one, output in zip(built, outputs, strict=True):
+        if not one.op_type:
             replace(output, source)
-            return
-        given = [add_constant(graph, compact(c), names.fresh("moves")) for c in self.constants]
-        node = ir.node(self.op_type, [source, *given], attributes=self.attributes)
-        node.outputs[0].name = names.fresh("moved")
+            continue
+        for numbers in one.constants:
+            if numbers not in constants:
+                constants[numbers] = add_constant(graph, compact(_int64(numbers)), context.names.fresh("moves"))
+        node = ir.node(one.op_type, [source, *(constants[c] for c in one.constants)], attributes=one.attributes)
+        node.outputs[0].name = context.names.fresh("moved")
         graph.insert_before(place, [node])
         replace(output, node.outputs[0])
-
-
-def _build(form: Form, source: ir.Value, output: ir.Value, context: Context) -> _Built:
-    if isinstance(form, Reshape):
-        return _Built("Reshape", {}, (_int64(form.target),), context)
-    if isinstance(form, Transpose):
-        return _Built("Transpose", {"perm": list(form.perm)}, (), context)
-    if isinstance(form, Take):
-        return _Built("Gather", {"axis": form.axis}, (_int64(form.indices),), context)
-    if isinstance(form, Slice):
-        if context.opset < 10:
-            plain = {"axes": list(form.axes), "starts": list(form.starts), "ends": list(form.ends)}
-            return _Built("Slice", plain, (), context)
-        parts = (form.starts, form.ends, form.axes, form.steps)
-        given = parts if any(step != 1 for step in form.steps) else parts[:3]
-        return _Built("Slice", {}, tuple(_int64(p) for p in given), context)
-    return _Built("", {}, (), context)
 
 
 def _int64(numbers: Sequence[int]) -> np.ndarray:

@@ -41,9 +41,9 @@ def test_case_2_a_channel_shuffle_is_two_strided_slices():
 
 def test_case_2_a_split_behind_a_shuffle_with_a_symbolic_batch():
     before = model(
-        """g (float[N,8,6] x) => (float[N,4,6] y, float[N,4,6] z) {
+        """g (float[N,96,6] x) => (float[N,48,6] y, float[N,48,6] z) {
             a = Reshape(x, split) b = Transpose<perm=[0,2,1,3]>(a) c = Reshape(b, join) d, e = Split<axis=1>(c, parts) y = Relu(d) z = Neg(e) }""",
-        **ints(split=[0, 4, 2, 6], join=[0, -1, 6], parts=[4, 4]),
+        **ints(split=[0, 48, 2, 6], join=[0, -1, 6], parts=[48, 48]),
     )
     after, _ = apply(before, merge_moves)
     assert sorted(op_types(after)) == ["Neg", "Relu", "Slice", "Slice"]
