@@ -34,6 +34,7 @@ def fuse_contrib(model: ir.Model, context: Context) -> Outcome:
         return Outcome()
     changes = max(1, count_nodes(model) - count_nodes(fused))
     fused.graph.meta[INTERFACE] = model.graph.meta.get(INTERFACE)
+    fused.graph.opset_imports.setdefault(_DOMAIN, 1)
     model.graph = fused.graph
     return Outcome(changes)
 
