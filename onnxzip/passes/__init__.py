@@ -1,5 +1,6 @@
 """Exact rewrites. `PASSES` is the order they run in; the runner repeats it until nothing changes."""
 
+from onnxzip.passes.cancel_requantization import cancel_requantization
 from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
 from onnxzip.passes.drop_saturated import drop_saturated
@@ -43,6 +44,7 @@ PASSES: tuple[Pass, ...] = (
     raise_layer_norm,
     raise_gelu,
     drop_saturated,
+    cancel_requantization,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_affines,  # what no linear operator could take
