@@ -66,8 +66,9 @@ def test_case_4_mish():
 
 
 def test_older_opsets_keep_the_product():
-    check("h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(h, x)", ["HardSigmoid", "Mul"], opset=13)
-    check("s = Softplus(x) t = Tanh(s) y = Mul(x, t)", ["Softplus", "Tanh", "Mul"], opset=17)
+    check("a = Add(x, three) c = Clip(a, zero, six) m = Mul(x, c) y = Div(m, six)", ["HardSigmoid", "Mul"], opset=13)
+    assert_untouched(graph("h = HardSigmoid<alpha = 0.16666667, beta = 0.5>(x) y = Mul(h, x)", 13), raise_hard_swish)
+    assert_untouched(graph("s = Softplus(x) t = Tanh(s) y = Mul(x, t)", 17), raise_hard_swish)
 
 
 @pytest.mark.parametrize(

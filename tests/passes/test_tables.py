@@ -71,6 +71,15 @@ def test_the_operator():
         ["ArgMax", "Gather"],
         RNG.standard_normal((2, 5, 5)).astype(np.float32),
     )
+    check(
+        one_hot(
+            nodes.replace("o = OneHot", "n = OneHot").replace("y =", "o = Cast<to = 1>(n) y ="),
+            "float[N,5,5] i",
+            **arrays | {"values": np.array([0, 1])},
+        ),
+        ["ArgMax", "Gather"],
+        RNG.standard_normal((2, 5, 5)).astype(np.float32),
+    )
     open_range = "o = OneHot(i, depth, values) y = MatMul(o, table)"
     assert_untouched(one_hot(open_range, **arrays), one_hot_to_gather)  # -1 is the last row there
     assert_untouched(
@@ -114,7 +123,10 @@ def test_a_shared_table_is_not_stored_twice():
 
 
 def table(nodes, x="int64[N,M] i", y="float[A,B,C] y", opset=18, **arrays):
-    arrays = {"rows": TABLE, "half": np.float32(0.5), "bias": TABLE[1], "wide": TABLE[2].reshape(1, 1, 3)} | arrays
+    axes = {"second": np.array([2]), "minus": np.array([-1]), "first": np.array([1])}
+    arrays = (
+        axes | {"rows": TABLE, "half": np.float32(0.5), "bias": TABLE[1], "wide": TABLE[2].reshape(1, 1, 3)} | arrays
+    )
     used = {k: v for k, v in arrays.items() if k in nodes}
     return model(f'<ir_version: 8, opset_import: ["" : {opset}]> g ({x}) => ({y}) {{ {nodes} }}', **used)
 
@@ -131,6 +143,8 @@ INDICES = {"i": np.array([[0, -1, 3, 3], [1, 2, 4, -5]])}
         "r = Gather(rows, i) y = Softmax<axis = 2>(r)",
         "r = Gather(rows, i) y = LayerNormalization(r, bias, bias)",
         "r = Gather(rows, i) y = LayerNormalization<axis = 2>(r, bias)",
+        "r = Gather(rows, i) m = ReduceMean(r, second) y = Sub(r, m)",
+        "r = Gather(rows, i) m = ReduceSum(r, minus) y = Div(r, m)",
     ],
 )
 def test_the_table_is_computed_once(nodes):
@@ -155,6 +169,11 @@ def test_a_single_index():
     assert_equivalent(before, after, rtol=1e-7, batch={"i": np.array(2)})
 
 
+def test_a_reduction_of_all_axes_is_not_one_of_the_rows():
+    nodes = "r = Gather(rows, i) m = ReduceMax(r) y = Sub(r, m)"
+    assert_untouched(table(nodes, x="int64 i", y="float[3] y"), compute_on_table)
+
+
 @pytest.mark.parametrize(
     "nodes",
     [
@@ -165,6 +184,8 @@ def test_a_single_index():
         "r = Gather(rows, i) y = Softmax<axis = 1>(r)",
         "r = Gather(rows, i) y = Add(r, places)",
         "r = Gather(rows, i) y = CumSum(r, axis)",
+        "r = Gather(rows, i) m = ReduceMean(r, first) y = Sub(r, m)",
+        "r = Gather(rows, i) m = ReduceMax(r) y = Sub(r, m)",
     ],
 )
 def test_what_is_not_for_each_row_is_left_alone(nodes):
