@@ -87,7 +87,8 @@ def _works_on_rows(node: ir.Node, axes: int, rank: int, context: Context) -> boo
         return context.shapes.rank(node.outputs[0]) == rank
     if is_op(node, *_REDUCTIONS):
         named = "axes" in node.attributes or (len(node.inputs) > 1 and node.inputs[1] is not None)
-        reduced = axes_of(node, context) if named and node.attributes.get_int("keepdims", 1) else None
+        kept = node.attributes.get_int("keepdims", 1) == 1
+        reduced = axes_of(node, context) if named and kept else None
         return reduced is not None and bool(reduced) and reduced[0] >= rank - axes
     if not is_op(node, *_ALONG) or context.opset < _ANY_AXIS_SINCE:
         return False
