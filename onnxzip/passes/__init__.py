@@ -1,11 +1,13 @@
 """Exact rewrites. `PASSES` is the order they run in; the runner repeats it until nothing changes."""
 
+from onnxzip.passes.cancel_requantization import cancel_requantization
 from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
 from onnxzip.passes.drop_saturated import drop_saturated
 from onnxzip.passes.fold_constants import fold_constants
 from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.fuse_affine_before import fuse_affine_before
+from onnxzip.passes.fuse_contrib import fuse_contrib
 from onnxzip.passes.inline_functions import inline_functions
 from onnxzip.passes.lift_constants import lift_constants
 from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
@@ -29,13 +31,14 @@ from onnxzip.passes.remove_noops import remove_noops
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
     lift_constants,  # one form of constant for all that follows
+    fuse_contrib,  # only where it is allowed; it knows the forms that exporters write, so nothing else comes first
     fold_constants,  # shapes and axes become constants that the other passes can read
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,
     merge_reshapes,
     merge_moves,  # after the two above, which know more about shapes that are symbolic
     merge_casts,
-    one_hot_to_gather,
+    one_hot_to_gather,  # before affine maps: what follows the product then meets a table
     compute_on_table,  # what it puts on constants is computed in the next round
     raise_mean,  # formulas, before affine maps are taken out of them; small ones before those that they are part of
     raise_clip,
@@ -45,6 +48,7 @@ PASSES: tuple[Pass, ...] = (
     raise_gelu,
     drop_saturated,
     matmul_to_gemm,  # after the formulas that have a MatMul in them, before what goes into a Gemm
+    cancel_requantization,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_affines,  # what no linear operator could take

@@ -4,7 +4,7 @@
 Legal cases, for a constant T that one Gather alone reads, along axis 0, and f made of
 1. unary elementwise operators and Cast;
 2. binary ones, with a number, a constant along the rows, or another value computed from the same rows;
-3. Softmax, LogSoftmax and LayerNormalization along axes of the rows.
+3. Softmax, LogSoftmax, LayerNormalization and reductions that keep their axes, along axes of the rows.
 f may be a whole formula, such as a Gelu that is spelled out: the rows may be read many times, as long as all ends in one
 value. Of several such values the last one is taken.
 Left alone: results that take more bytes than T (a Cast to a wider type), a T that others read (it would be stored twice),
@@ -28,6 +28,7 @@ from onnxzip.passes.constant_part import FOLDABLE
 from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import is_own
 from onnxzip.passes.local import local
+from onnxzip.passes.moments import axes_of
 
 _LONGEST = 48
 """Nodes of a formula, at most."""
@@ -39,6 +40,7 @@ _UNARY = (
 )
 _MIXED = ("Add", "And", "Clip", "Div", "Max", "Mean", "Min", "Mul", "Or", "Pow", "PRelu", "Sub", "Sum", "Where")
 _ALONG = ("Softmax", "LogSoftmax", "LayerNormalization")
+_REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare")
 _ANY_AXIS_SINCE = 13
 
 
@@ -83,6 +85,11 @@ def _works_on_rows(node: ir.Node, axes: int, rank: int, context: Context) -> boo
         return False
     if is_op(node, *_UNARY, *_MIXED):
         return context.shapes.rank(node.outputs[0]) == rank
+    if is_op(node, *_REDUCTIONS):
+        named = "axes" in node.attributes or (len(node.inputs) > 1 and node.inputs[1] is not None)
+        kept = node.attributes.get_int("keepdims", 1) == 1
+        reduced = axes_of(node, context) if named and kept else None
+        return reduced is not None and bool(reduced) and reduced[0] >= rank - axes
     if not is_op(node, *_ALONG) or context.opset < _ANY_AXIS_SINCE:
         return False
     return -axes <= _axis(node, rank) < 0
@@ -138,6 +145,8 @@ def _move(gather: ir.Node, table: ir.Value, formula: Sequence[ir.Node], axes: in
         copy.outputs[0].name = name
         if is_op(node, *_ALONG):
             copy.attributes["axis"] = ir.AttrInt64("axis", _axis(node, rank))
+        if is_op(node, *_REDUCTIONS):
+            _reduce_rows(copy, [axis - rank for axis in axes_of(node, context) or ()], graph, context)
         graph.insert_before(gather, [copy])
         copies[node.outputs[0]] = copy.outputs[0]
     result = formula[-1].outputs[0]
@@ -145,6 +154,15 @@ def _move(gather: ir.Node, table: ir.Value, formula: Sequence[ir.Node], axes: in
     graph.insert_before(gather, [rows])
     replace(result, rows.outputs[0])
     discard([result])
+
+
+def _reduce_rows(copy: ir.Node, axes: list[int], graph: ir.Graph, context: Context) -> None:
+    """Axes counted from the end are the same in the table and in the rows."""
+    if len(copy.inputs) > 1:
+        name = context.names.fresh(f"{copy.outputs[0].name}_axes")
+        copy.replace_input_with(1, add_constant(graph, np.array(axes, np.int64), name))
+    elif "axes" in copy.attributes:
+        copy.attributes["axes"] = ir.AttrInt64s("axes", axes)
 
 
 def _stripped(value: ir.Value | None, axes: int, rank: int, graph: ir.Graph, context: Context) -> ir.Value | None:

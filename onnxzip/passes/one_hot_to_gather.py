@@ -86,6 +86,9 @@ def _one_hot(value: ir.Value | None, context: Context) -> _OneHot | None:
         return _from_operator(node, context)
     if node.op_type == "Where" and (scalar(node.inputs[1]), scalar(node.inputs[2])) != (1, 0):
         return None
+    operator = given_by(node.inputs[0], "OneHot") if node.op_type == "Cast" else None
+    if operator is not None:
+        return _from_operator(operator, context)
     equal = given_by(node.inputs[0], "Equal")
     if equal is None or context.shapes.rank(equal.outputs[0]) != context.shapes.rank(value):
         return None

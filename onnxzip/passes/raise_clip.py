@@ -7,7 +7,8 @@ Bit exact, NaN included. Legal cases, in float32 or float64, x of known rank:
 2. Min with a number that is not negative after Relu.
 Left alone: values in between that others read; bounds in the wrong order; a single Max or Min (nothing would be gained).
 
-Latency against the two nodes (onnxruntime 1.32, all optimizations on): .44-.87.
+Latency against the two nodes (onnxruntime 1.32, all optimizations on): .44-.87; between two Convs, which
+then stay in the blocked layout, .81.
 """
 
 from __future__ import annotations

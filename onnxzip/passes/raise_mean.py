@@ -3,7 +3,7 @@
 Rounds, by one unit in the last place. Legal case: floats, axes and their sizes constant, n a constant, in Mul or Div.
 Left alone: a sum that others read too.
 
-Latency against the two nodes (onnxruntime 1.32, all optimizations on): .74-.88.
+Latency against the two nodes (onnxruntime 1.32, all optimizations on): .74-.98.
 """
 
 from __future__ import annotations

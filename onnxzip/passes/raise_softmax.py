@@ -10,7 +10,8 @@ Maximum and sum may be reshaped to the axis that was reduced, and the maximum be
 Left alone: values in between that others read; exp(x) / sum(exp(x)), which overflows where Softmax does not; the logarithm of
 a Softmax, which is -inf where LogSoftmax is not.
 
-Latency against the chain (onnxruntime 1.32, all optimizations on): Softmax .53-.68, LogSoftmax .67-.70.
+Latency against the chain (onnxruntime 1.32, all optimizations on): Softmax .48-.88, LogSoftmax .49-.97,
+over the last axis or another.
 """
 
 from __future__ import annotations
