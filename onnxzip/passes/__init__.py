@@ -14,6 +14,7 @@ from onnxzip.passes.merge_reshapes import merge_reshapes
 from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
+from onnxzip.passes.simplify_reshapes import simplify_reshapes
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
@@ -22,6 +23,7 @@ PASSES: tuple[Pass, ...] = (
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,
     merge_reshapes,
+    simplify_reshapes,  # shape arithmetic has no reader left then
     merge_casts,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first

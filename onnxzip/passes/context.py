@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxzip.model.edit import Names
 from onnxzip.model.opset import opset_of
 from onnxzip.model.shapes import Shapes
+from onnxzip.model.symbols import Symbols
 
 Prefer = Literal["bytes", "nodes"]
 
@@ -98,7 +99,20 @@ class Context:
     @cached_property
     def shapes(self) -> Shapes:
         """Types and shapes of all values."""
-        return Shapes(self._model)
+        return self._both[0]
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """Sizes as expressions, and what is in shapes that are computed."""
+        return self._both[1]
+
+    @cached_property
+    def _both(self) -> tuple[Shapes, Symbols]:
+        """Each asks the other one for what it does not know itself."""
+        shapes = Shapes(self._model)
+        symbols = Symbols(shapes, self.opset)
+        shapes.refine = symbols.dims
+        return shapes, symbols
 
     def refuse(self, note: str) -> bool:
         """Note why a rewrite that a user would expect was not done, naming the node. Always False, to be returned."""
