@@ -9,10 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.elements import Asks, Elements, axes_of, elements, numbers, positive
-from onnxzip.model.sizes import ONE, ZERO, Size, equal, greatest, least, less, product, quotient
-
-_MOST = 64
-"""Larger results are data."""
+from onnxzip.model.sizes import Size, product
+from onnxzip.model.symbol_logic import MOST, POINTWISE_RULES, choose, each, is_not_zero, plus, times
 
 _INT32 = 2**31
 
@@ -40,14 +38,14 @@ def _cast(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
     if found is None or to == ir.DataType.INT64:
         return found
     if to == ir.DataType.BOOL:
-        return _each(_is_not_zero, found)
+        return each(is_not_zero, found)
     known = [i.known for i in found.flat if i is not None and i.known is not None]
     return found if to == ir.DataType.INT32 and all(-_INT32 <= k < _INT32 for k in known) else None
 
 
 def _gather(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
     data, indices = asks.content(node.inputs[0]), numbers(asks.content(node.inputs[1]))
-    if data is None or indices is None or indices.size > _MOST:
+    if data is None or indices is None or indices.size > MOST:
         return None
     taken: Elements = np.take(data, indices, axis=node.attributes.get_int("axis", 0))
     return _array([taken]).reshape(()) if isinstance(taken, Size) or taken is None else taken
@@ -143,12 +141,12 @@ def _expand(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
     if data is None or target is None:
         return None
     shape = np.broadcast_shapes(data.shape, tuple(target.tolist()))
-    return np.broadcast_to(data, shape) if math.prod(shape) <= _MOST else None
+    return np.broadcast_to(data, shape) if math.prod(shape) <= MOST else None
 
 
 def _constant_of_shape(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
     target, number = numbers(asks.content(node.inputs[0])), fill(node)
-    if target is None or number is None or math.prod(target.tolist()) > _MOST:
+    if target is None or number is None or math.prod(target.tolist()) > MOST:
         return None
     return np.broadcast_to(elements(np.asarray(number)), tuple(target.tolist()))
 
@@ -167,21 +165,21 @@ def _range(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
     if start.known is None or limit.known is None or not delta.known:
         return None
     amount = max(0, -((start.known - limit.known) // delta.known))
-    return elements(start.known + delta.known * np.arange(amount)) if amount <= _MOST else None
+    return elements(start.known + delta.known * np.arange(amount)) if amount <= MOST else None
 
 
 def _where(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
     given = [asks.content(v) for v in node.inputs]
     known = [g for g in given if g is not None]
-    return _each(_choose, *known) if len(known) == len(given) else None
+    return each(choose, *known) if len(known) == len(given) else None
 
 
 def _product(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
-    return _reduced(asks, node, 18, _times)
+    return _reduced(asks, node, 18, times)
 
 
 def _sum(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
-    return _reduced(asks, node, 13, _plus)
+    return _reduced(asks, node, 13, plus)
 
 
 def _reduced(
@@ -197,108 +195,6 @@ def _reduced(
     for item in data[1:]:
         result = combine(result, item)
     return _array([result]).reshape([1] if node.attributes.get_int("keepdims", 1) else [])
-
-
-Pointwise = Callable[..., Size | None]
-
-
-def _pointwise(function: Pointwise) -> Callable[[Asks, ir.Node, ir.Value], Elements | None]:
-    def rule(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
-        given = [asks.content(v) for v in node.inputs]
-        known = [g for g in given if g is not None]
-        if not known or len(known) < len(given):
-            return None
-        result: Elements | None = known[0]
-        for other in known[1:]:
-            result = _each(function, result, other) if result is not None else None
-        return result
-
-    return rule
-
-
-def _unary(function: Pointwise) -> Callable[[Asks, ir.Node, ir.Value], Elements | None]:
-    def rule(asks: Asks, node: ir.Node, value: ir.Value) -> Elements | None:
-        given = asks.content(node.inputs[0])
-        return None if given is None else _each(function, given)
-
-    return rule
-
-
-def _each(function: Pointwise, *operands: Elements) -> Elements | None:
-    """Apply it to all elements, broadcasting."""
-    shape = np.broadcast_shapes(*(o.shape for o in operands))
-    if math.prod(shape) > _MOST:
-        return None
-    result = np.empty(shape, object)
-    for index, items in enumerate(zip(*(np.broadcast_to(o, shape).flat for o in operands), strict=True)):
-        result.flat[index] = function(*items)
-    return result
-
-
-def _known(function: Callable[[Size, Size], Size | None]) -> Pointwise:
-    """A function of two sizes, unknown where one of them is."""
-    return lambda a, b: None if a is None or b is None else function(a, b)
-
-
-def _times(a: Size | None, b: Size | None) -> Size | None:
-    if ZERO in (a, b):
-        return ZERO  # whatever the other one is: they are integers
-    return None if a is None or b is None else a * b
-
-
-def _plus(a: Size | None, b: Size | None) -> Size | None:
-    return None if a is None or b is None else a + b
-
-
-def _rest(a: Size, b: Size) -> Size | None:
-    """Modulo of what is not negative."""
-    whole = quotient(a, b) if b.known is not None and b.known > 0 and a.low is not None and a.low >= 0 else None
-    return None if whole is None else a - b * whole
-
-
-def _all(a: Size | None, b: Size | None) -> Size | None:
-    if ZERO in (a, b):
-        return ZERO
-    return ONE if a == b == ONE else None
-
-
-def _any(a: Size | None, b: Size | None) -> Size | None:
-    if ONE in (a, b):
-        return ONE
-    return ZERO if a == b == ZERO else None
-
-
-def _choose(condition: Size | None, a: Size | None, b: Size | None) -> Size | None:
-    if condition is None or condition.known is None:
-        return a if a == b else None
-    return a if condition.known else b
-
-
-def truth(known: bool | None) -> Size | None:  # noqa: FBT001 - it is what is converted
-    """A decision as an element."""
-    return None if known is None else Size.of(int(known))
-
-
-def negated(item: Size | None) -> Size | None:
-    """Not, where the operand is known."""
-    return None if item is None or item.known is None else Size.of(int(not item.known))
-
-
-def _is_not_zero(item: Size | None) -> Size | None:
-    return None if item is None else negated(truth(equal(item, ZERO)))
-
-
-def _absolute(item: Size | None) -> Size | None:
-    return item if item is not None and item.low is not None and item.low >= 0 else None
-
-
-COMPARE: dict[str, Callable[[Size, Size], Size | None]] = {
-    "Equal": lambda a, b: truth(equal(a, b)),
-    "Less": lambda a, b: truth(less(a, b)),
-    "Greater": lambda a, b: truth(less(b, a)),
-    "LessOrEqual": lambda a, b: negated(truth(less(b, a))),
-    "GreaterOrEqual": lambda a, b: negated(truth(less(a, b))),
-}
 
 
 def _array(items: object) -> Elements:
@@ -333,18 +229,5 @@ CONTENT_RULES: dict[str, Callable[[Asks, ir.Node, ir.Value], Elements | None]] =
     "Where": _where,
     "ReduceProd": _product,
     "ReduceSum": _sum,
-    "Add": _pointwise(_plus),
-    "Sum": _pointwise(_plus),
-    "Sub": _pointwise(_known(lambda a, b: a - b)),
-    "Mul": _pointwise(_times),
-    "Div": _pointwise(_known(quotient)),
-    "Mod": _pointwise(_known(_rest)),
-    "Min": _pointwise(_known(least)),
-    "Max": _pointwise(_known(greatest)),
-    "And": _pointwise(_all),
-    "Or": _pointwise(_any),
-    "Not": _unary(negated),
-    "Abs": _unary(_absolute),
-    "Neg": _unary(lambda a: None if a is None else -a),
-    **{op: _pointwise(_known(function)) for op, function in COMPARE.items()},
+    **POINTWISE_RULES,
 }

@@ -8,7 +8,8 @@ import onnx_ir as ir
 
 from onnxzip.model.elements import Asks, Extent, Grid, axes_of, positive
 from onnxzip.model.sizes import ONE, ZERO, Size, product
-from onnxzip.model.symbol_contents import COMPARE, fill, negated
+from onnxzip.model.symbol_contents import fill
+from onnxzip.model.symbol_logic import COMPARE, negated
 
 
 def _range(asks: Asks, node: ir.Node, value: ir.Value) -> Grid | None:
