@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import onnx
 import onnx_ir as ir
@@ -20,6 +20,9 @@ from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, bodies_of, is_op
 
 Dim = int | str | None
 """A known size, the name of a symbolic axis (equal names are equal sizes), or None for unknown."""
+
+_INVENTED = "unk__"
+"""How onnx's inference begins the names that it gives to sizes that it does not know."""
 
 _PROPAGATED_TILE = 2**16
 """Repeats of a constant Tile above which no data is propagated."""
@@ -41,6 +44,8 @@ class Shapes:
     def __init__(self, model: ir.Model) -> None:
         self._opsets = dict(model.graph.opset_imports)
         self._types: dict[str, onnx.TypeProto] = {}
+        self.refine: Callable[[ir.Value], tuple[Dim, ...] | None] | None = None
+        """Asked where inference does not know a size: see `onnxzip.model.symbols`."""
         for name, kind in _infer(model):
             if (
                 self._types.setdefault(name, kind) != kind
@@ -49,6 +54,13 @@ class Shapes:
 
     def of(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
         """The shape of a tensor, or None when even the rank is unknown."""
+        shape = self.inferred(value)
+        if value is None or self.refine is None or (shape is not None and not any(map(is_invented, shape))):
+            return shape
+        return self.refine(value)
+
+    def inferred(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
+        """The shape as far as onnx knows it."""
         tensor = self._tensor(value)
         if tensor is None or not tensor.HasField("shape"):
             return None
@@ -95,6 +107,11 @@ class Shapes:
             inferred = _infer_node(node, self._types, self._opsets)
             for output in node.outputs:
                 self._types.setdefault(output.name or "", inferred.get(output.name or "", onnx.TypeProto()))
+
+
+def is_invented(dim: Dim) -> bool:
+    """Whether inference does not know this size, named or not."""
+    return dim is None or (isinstance(dim, str) and dim.startswith(_INVENTED))
 
 
 def forget(model: ir.Model) -> None:

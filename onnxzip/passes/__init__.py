@@ -17,6 +17,7 @@ from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_moves import merge_moves
 from onnxzip.passes.merge_reshapes import merge_reshapes
+from onnxzip.passes.merge_sizes import merge_sizes
 from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.one_hot_to_gather import one_hot_to_gather
 from onnxzip.passes.raise_clip import raise_clip
@@ -27,6 +28,8 @@ from onnxzip.passes.raise_mean import raise_mean
 from onnxzip.passes.raise_softmax import raise_softmax
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
+from onnxzip.passes.simplify_reshapes import simplify_reshapes
+from onnxzip.passes.skip_broadcasts import skip_broadcasts
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
@@ -49,10 +52,14 @@ PASSES: tuple[Pass, ...] = (
     drop_saturated,
     matmul_to_gemm,  # after the formulas that have a MatMul in them, before what goes into a Gemm
     cancel_requantization,
+    simplify_reshapes,  # shape arithmetic has no reader left then
+    merge_casts,
+    skip_broadcasts,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_affines,  # what no linear operator could take
     merge_initializers,  # makes equal nodes out of nodes with equal constants
+    merge_sizes,
     merge_common,
     remove_dead,  # what all of the above left behind
 )

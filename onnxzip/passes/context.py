@@ -17,6 +17,7 @@ from onnxzip.config import Prefer
 from onnxzip.model.edit import Names
 from onnxzip.model.opset import opset_of
 from onnxzip.model.shapes import Shapes
+from onnxzip.model.symbols import Symbols
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,20 @@ class Context:
     @cached_property
     def shapes(self) -> Shapes:
         """Types and shapes of all values."""
-        return Shapes(self._model)
+        return self._both[0]
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """Sizes as expressions, and what is in shapes that are computed."""
+        return self._both[1]
+
+    @cached_property
+    def _both(self) -> tuple[Shapes, Symbols]:
+        """Each asks the other one for what it does not know itself."""
+        shapes = Shapes(self._model)
+        symbols = Symbols(shapes, self.opset)
+        shapes.refine = symbols.dims
+        return shapes, symbols
 
     def affords(self, added: int) -> bool:
         """Whether a rewrite may be done that makes the file larger by so many bytes (negative: smaller)."""
