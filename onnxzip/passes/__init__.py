@@ -1,5 +1,6 @@
 """Exact rewrites. `PASSES` is the order they run in; the runner repeats it until nothing changes."""
 
+from onnxzip.passes.absorb import absorb
 from onnxzip.passes.context import Pass
 from onnxzip.passes.fold_constants import fold_constants
 from onnxzip.passes.fuse_affine_after import fuse_affine_after
@@ -10,18 +11,29 @@ from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
+from onnxzip.passes.merge_reduces import merge_reduces
 from onnxzip.passes.merge_reshapes import merge_reshapes
+from onnxzip.passes.merge_squeezes import merge_squeezes
 from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
+from onnxzip.passes.resolve_ifs import resolve_ifs
+from onnxzip.passes.split_slices import split_slices
+from onnxzip.passes.square import square
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
     lift_constants,  # one form of constant for all that follows
     fold_constants,  # shapes and axes become constants that the other passes can read
+    resolve_ifs,  # what is in a branch is next to what is around it from now on
+    absorb,
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,
     merge_reshapes,
+    merge_squeezes,  # what merge_reshapes could not undo
+    merge_reduces,
+    split_slices,
+    square,
     merge_casts,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
