@@ -14,13 +14,14 @@ import onnx_ir as ir
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data, open_data, split
 from onnxzip.config import Config, Preset
-from onnxzip.errors import UsageError
+from onnxzip.errors import ModelError, UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
 from onnxzip.model.load import Loaded, load
+from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.save import model_bytes
 from onnxzip.model.walk import count_nodes
-from onnxzip.passes.runner import run
+from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
 from onnxzip.prune import eliminate
 from onnxzip.quantize.choose import Choice, quantize, quantize_weights
@@ -30,7 +31,8 @@ from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
 from onnxzip.result import Result, stamp
-from onnxzip.runtime import VERSION, Session, session_of
+from onnxzip.rewriting import rewrite
+from onnxzip.runtime import VERSION, Session, newest_opset, session_of
 
 
 def optimize(
@@ -75,6 +77,7 @@ def optimize(
     tuning, held_out = _data(loaded, session, calibration, evaluation, config, preset)
     source = "held-out" if preset == "int8" and evaluation is None else "given"
     ledger = Ledger(loaded, session, held_out, source, config, observer)
+    _raise_opset(ledger)
     _rewrite(ledger)
     _prune(ledger)
     if preset == "int8" and tuning is not None:
@@ -110,15 +113,40 @@ def _data(
     return split(tuning, config.held_out) if preset == "int8" else (None, tuning)
 
 
+def _raise_opset(ledger: Ledger) -> None:
+    """Raise the opset where the user asked for it: rewriting then knows more operators."""
+    wanted, given = ledger.config.opset, opset_of(ledger.best)
+    if wanted is None or wanted == given:
+        return
+    if wanted < given:
+        raise UsageError(f"the model has opset {given} already, and opsets are only raised: leave --opset away")
+    newest = newest_opset()
+    if wanted > newest:
+        raise UsageError(
+            f"opset {wanted} is not known to onnx {onnx.__version__} or onnxruntime {VERSION}: {newest} is"
+        )
+    raised = raise_opset(ledger.best, wanted)
+    if (problem := ledger.exact_problem(raised)) is not None:
+        raise ModelError(
+            f"raised to opset {wanted} by onnx {onnx.__version__}, the model is another one ({problem}): leave --opset away, "
+            f"or export the model with opset {wanted}"
+        )
+    ledger.keep("opset", raised, f"opset {given} becomes {wanted}")
+
+
 def _rewrite(ledger: Ledger) -> None:
-    """Exact rewriting. When the numbers change, the guilty pass is found by checking after each, and taken back."""
-    model, records = run(ledger.best, strict=ledger.config.strict, observer=ledger.observer)
-    if (problem := ledger.exact_problem(model)) is not None:
-        if ledger.config.strict:
-            return ledger.take_back("rewrite", problem, bug=True, passes=records)
-        model, records = run(ledger.best, verify=ledger.exact_problem, observer=ledger.observer)
-        if (problem := ledger.exact_problem(model)) is not None:
-            return ledger.take_back("rewrite", problem, passes=records)
+    """Exact rewriting. A pass that changes the numbers is found, and taken back."""
+    config = ledger.config
+    model, records, problem = rewrite(
+        ledger.best,
+        ledger.exact_problem,
+        allowed=Allowed(prefer=config.prefer, contrib=config.allow_contrib),
+        each=config.verify_each,
+        strict=config.strict,
+        observer=ledger.observer,
+    )
+    if problem is not None:
+        return ledger.take_back("rewrite", problem, bug=True, passes=records)
     notes = [n for r in records for n in r.notes]
     summary = f"{count_nodes(ledger.best)} nodes become {count_nodes(model)}, exactly"
     return ledger.keep("rewrite", model, summary, passes=records, notes=notes)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 from google.protobuf.message import EncodeError
@@ -94,6 +97,20 @@ class Session:
             return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
         except Exception as error:
             raise ModelError(f"onnxruntime {VERSION} fails to run the model: {_reason(error)}") from error
+
+
+@cache
+def newest_opset() -> int:
+    """The newest version of the standard operators that both onnx and this onnxruntime know."""
+    for version in range(onnx.defs.onnx_opset_version(), 1, -1):
+        value = ir.val("x", ir.DataType.FLOAT, (1,))
+        node = ir.node("Identity", [value])
+        node.outputs[0].name = "y"
+        graph = ir.Graph([value], node.outputs, nodes=[node], opset_imports={"": version}, name="probe")
+        with contextlib.suppress(ModelError):
+            Session(ir.Model(graph, ir_version=8))
+            return version
+    raise ModelError(f"onnxruntime {VERSION} loads no model at all")
 
 
 def session_of(loaded: Loaded, *, level: str = "all") -> Session:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxzip.config import OBJECTIVES, PRESETS, TARGETS, Budget
+from onnxzip.config import OBJECTIVES, PREFERENCES, PRESETS, TARGETS, Budget
 
 DEFAULT = Budget()
 
@@ -73,11 +73,28 @@ SavePlan = Annotated[
     Path | None, _option("--save-plan", help="Write the quantization plan (JSON): to read, review, edit and replay.")
 ]
 Json = Annotated[Path | None, _option("--json", help="Write everything that is shown, and more, as JSON.")]
+Prefer = Annotated[
+    str,
+    typer.Option(
+        help=f"{' or '.join(PREFERENCES)}: the file never grows, or constants are folded even where it does (fewer nodes)."
+    ),
+]
+VerifyEach = Annotated[
+    bool, typer.Option("--verify-each", help="Compare numbers after every single pass, not once at the end (slower).")
+]
 KeepDefaults = Annotated[
     bool, typer.Option("--keep-defaults", help="Leave weights that are listed as graph inputs overridable.")
 ]
 KeepBest = Annotated[bool, typer.Option("--keep-best", help="When the budget is missed, write the best exact model.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
+Opset = Annotated[
+    int | None,
+    _option("--opset", help="Raise the model to this opset first: later ones have more operators (Gelu: 20)."),
+]
+AllowContrib = Annotated[
+    bool,
+    typer.Option("--allow-contrib", help="Use onnxruntime's own operators; other runtimes do not read the result."),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="A pass that goes wrong is an error instead of being taken back.")
 ]

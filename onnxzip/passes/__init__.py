@@ -1,20 +1,31 @@
 """Exact rewrites. `PASSES` is the order they run in; the runner repeats it until nothing changes."""
 
 from onnxzip.passes.absorb import absorb
+from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
+from onnxzip.passes.drop_saturated import drop_saturated
 from onnxzip.passes.fold_constants import fold_constants
 from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.fuse_affine_before import fuse_affine_before
 from onnxzip.passes.inline_functions import inline_functions
 from onnxzip.passes.lift_constants import lift_constants
+from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
 from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
+from onnxzip.passes.merge_moves import merge_moves
 from onnxzip.passes.merge_reduces import merge_reduces
 from onnxzip.passes.merge_reshapes import merge_reshapes
 from onnxzip.passes.merge_squeezes import merge_squeezes
 from onnxzip.passes.merge_transposes import merge_transposes
+from onnxzip.passes.one_hot_to_gather import one_hot_to_gather
+from onnxzip.passes.raise_clip import raise_clip
+from onnxzip.passes.raise_gelu import raise_gelu
+from onnxzip.passes.raise_hard_swish import raise_hard_swish
+from onnxzip.passes.raise_layer_norm import raise_layer_norm
+from onnxzip.passes.raise_mean import raise_mean
+from onnxzip.passes.raise_softmax import raise_softmax
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
 from onnxzip.passes.resolve_ifs import resolve_ifs
@@ -34,7 +45,18 @@ PASSES: tuple[Pass, ...] = (
     merge_reduces,
     split_slices,
     square,
+    merge_moves,  # after the two above, which know more about shapes that are symbolic
     merge_casts,
+    one_hot_to_gather,
+    compute_on_table,  # what it puts on constants is computed in the next round
+    raise_mean,  # formulas, before affine maps are taken out of them; small ones before those that they are part of
+    raise_clip,
+    raise_hard_swish,
+    raise_softmax,
+    raise_layer_norm,
+    raise_gelu,
+    drop_saturated,
+    matmul_to_gemm,  # after the formulas that have a MatMul in them, before what goes into a Gemm
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_affines,  # what no linear operator could take

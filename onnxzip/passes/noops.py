@@ -75,7 +75,12 @@ def _same_elements(node: ir.Node, context: Context) -> ir.Value | None:
     if node.op_type == "Flatten" and node.attributes.get_int("axis", 1) == 1 and shapes.rank(node.inputs[0]) == 2:
         return node.inputs[0]
     before, after = shapes.of(node.inputs[0]), shapes.of(node.outputs[0])
-    return node.inputs[0] if same_shape(before, after) or _one_unknown(before, after) else None
+    return node.inputs[0] if keeps_elements(before, after) else None
+
+
+def keeps_elements(before: tuple[Dim, ...] | None, after: tuple[Dim, ...] | None) -> bool:
+    """Whether two shapes of equally many elements are provably equal."""
+    return same_shape(before, after) or _one_unknown(before, after)
 
 
 def _one_unknown(before: tuple[Dim, ...] | None, after: tuple[Dim, ...] | None) -> bool:
