@@ -7,6 +7,8 @@ from onnxzip.passes.drop_saturated import drop_saturated
 from onnxzip.passes.fold_constants import fold_constants
 from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.fuse_affine_before import fuse_affine_before
+from onnxzip.passes.hoist_common import hoist_common
+from onnxzip.passes.hoist_invariants import hoist_invariants
 from onnxzip.passes.inline_functions import inline_functions
 from onnxzip.passes.lift_constants import lift_constants
 from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
@@ -31,12 +33,19 @@ from onnxzip.passes.remove_noops import remove_noops
 from onnxzip.passes.resolve_ifs import resolve_ifs
 from onnxzip.passes.split_slices import split_slices
 from onnxzip.passes.square import square
+from onnxzip.passes.trim_bodies import trim_ifs, trim_loops
+from onnxzip.passes.unroll_loops import unroll_loops
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
     lift_constants,  # one form of constant for all that follows
     fold_constants,  # shapes and axes become constants that the other passes can read
     resolve_ifs,  # what is in a branch is next to what is around it from now on
+    unroll_loops,
+    trim_ifs,
+    trim_loops,
+    hoist_common,
+    hoist_invariants,
     absorb,
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,

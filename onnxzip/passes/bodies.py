@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
 
 import onnx_ir as ir
 
@@ -26,16 +26,32 @@ def move_out(body: ir.Graph, node: ir.Node, names: Names) -> list[ir.Value]:
         raise ValueError(f"{node.op_type} {node.name!r} is not in a graph")
     outputs = list(body.outputs)
     body.outputs.clear()
-    for name, value in tuple(body.initializers.items()):
-        del body.initializers[name]
-        _name_apart(value, names)
-        graph.register_initializer(value)
-    nodes = list(body)
+    for value in tuple(body.initializers.values()):
+        _move_constant(value, body, graph, names)
+    move_nodes(list(body), body, node, names)
+    return outputs
+
+
+def move_nodes(nodes: Sequence[ir.Node], body: ir.Graph, node: ir.Node, names: Names) -> None:
+    """Put some nodes of a body before `node`, which holds it, and constants of the body that they read.
+
+    They must read no other values of the body but those of each other, and give no output of it.
+    """
+    if node.graph is None:
+        raise ValueError(f"{node.op_type} {node.name!r} is not in a graph")
+    for value in {v: None for n in nodes for v in n.inputs if v is not None and v.is_initializer() and v.graph is body}:
+        _move_constant(value, body, node.graph, names)
     body.remove(nodes)
     for value in (o for n in nodes for o in n.outputs if o.name):
         _name_apart(value, names)
-    graph.insert_before(node, nodes)
-    return outputs
+    node.graph.insert_before(node, nodes)
+
+
+def keep(values: MutableSequence[ir.Value], kept: Sequence[int]) -> None:
+    """Let a list of inputs or outputs be those at these positions."""
+    chosen = [values[index] for index in kept]
+    values.clear()
+    values.extend(chosen)
 
 
 def let_go(body: ir.Graph) -> None:
@@ -62,6 +78,60 @@ def stand_in(node: ir.Node, given: Sequence[ir.Value], names: Names) -> None:
     remove(node)
     for body in bodies_of(node):
         let_go(body)
+
+
+def reads(node: ir.Node) -> Iterator[ir.Value]:
+    """The values that a node reads, those that its bodies read included."""
+    yield from (v for v in node.inputs if v is not None)
+    for body in bodies_of(node):
+        for inner in body:
+            yield from reads(inner)
+        yield from body.outputs
+
+
+def needed(outputs: Iterable[ir.Value]) -> set[ir.Value]:
+    """These values of a body, and all that they are computed from, values of outer graphs included."""
+    found: set[ir.Value] = set()
+    pending = list(outputs)
+    while pending:
+        value = pending.pop()
+        if value not in found:
+            found.add(value)
+            node = value.producer()
+            pending += reads(node) if node is not None else ()
+    return found
+
+
+def rebuild(
+    node: ir.Node, inputs: Sequence[ir.Value | None], outputs: Sequence[int], attributes: Mapping[str, list[int]]
+) -> None:
+    """Let `node` have these inputs, the outputs of these positions, and these changes of attributes; its bodies are kept."""
+    graph = node.graph
+    if graph is None:
+        raise ValueError(f"{node.op_type} {node.name!r} is not in a graph")
+    held = {name: attribute for name, attribute in node.attributes.items() if name not in attributes}
+    held.update({name: ir.AttrInt64s(name, ints) for name, ints in attributes.items() if ints})
+    new = ir.Node(
+        node.domain, node.op_type, inputs, list(held.values()), num_outputs=len(outputs), name=node.name or ""
+    )
+    graph.insert_before(node, new)
+    for index, output in zip(outputs, new.outputs, strict=True):
+        old = node.outputs[index]
+        output.name, output.type, output.shape = old.name, old.type, old.shape
+        old.name = None
+        for graph_index, each in enumerate(graph.outputs):
+            if each is old:
+                graph.outputs[graph_index] = output
+        for reader, position in tuple(old.uses()):
+            reader.replace_input_with(position, output)
+    node.attributes.clear()  # the bodies are those of the new node now
+    remove(node)
+
+
+def _move_constant(value: ir.Value, body: ir.Graph, graph: ir.Graph, names: Names) -> None:
+    del body.initializers[value.name or ""]
+    _name_apart(value, names)
+    graph.register_initializer(value)
 
 
 def _name_apart(value: ir.Value, names: Names) -> None:
