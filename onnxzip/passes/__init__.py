@@ -1,6 +1,7 @@
 """Exact rewrites. `PASSES` is the order they run in; the runner repeats it until nothing changes."""
 
 from onnxzip.passes.cancel_requantization import cancel_requantization
+from onnxzip.passes.absorb import absorb
 from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
 from onnxzip.passes.drop_saturated import drop_saturated
@@ -8,6 +9,8 @@ from onnxzip.passes.fold_constants import fold_constants
 from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.fuse_affine_before import fuse_affine_before
 from onnxzip.passes.fuse_contrib import fuse_contrib
+from onnxzip.passes.hoist_common import hoist_common
+from onnxzip.passes.hoist_invariants import hoist_invariants
 from onnxzip.passes.inline_functions import inline_functions
 from onnxzip.passes.lift_constants import lift_constants
 from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
@@ -16,8 +19,10 @@ from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_moves import merge_moves
+from onnxzip.passes.merge_reduces import merge_reduces
 from onnxzip.passes.merge_reshapes import merge_reshapes
 from onnxzip.passes.merge_sizes import merge_sizes
+from onnxzip.passes.merge_squeezes import merge_squeezes
 from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.one_hot_to_gather import one_hot_to_gather
 from onnxzip.passes.raise_clip import raise_clip
@@ -30,15 +35,31 @@ from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
 from onnxzip.passes.simplify_reshapes import simplify_reshapes
 from onnxzip.passes.skip_broadcasts import skip_broadcasts
+from onnxzip.passes.resolve_ifs import resolve_ifs
+from onnxzip.passes.split_slices import split_slices
+from onnxzip.passes.square import square
+from onnxzip.passes.trim_bodies import trim_ifs, trim_loops
+from onnxzip.passes.unroll_loops import unroll_loops
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
     lift_constants,  # one form of constant for all that follows
     fuse_contrib,  # only where it is allowed; it knows the forms that exporters write, so nothing else comes first
     fold_constants,  # shapes and axes become constants that the other passes can read
+    resolve_ifs,  # what is in a branch is next to what is around it from now on
+    unroll_loops,
+    trim_ifs,
+    trim_loops,
+    hoist_common,
+    hoist_invariants,
+    absorb,
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,
     merge_reshapes,
+    merge_squeezes,  # what merge_reshapes could not undo
+    merge_reduces,
+    split_slices,
+    square,
     merge_moves,  # after the two above, which know more about shapes that are symbolic
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
