@@ -4,6 +4,7 @@ from onnxzip.passes.context import Pass
 from onnxzip.passes.fold_constants import fold_constants
 from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.fuse_affine_before import fuse_affine_before
+from onnxzip.passes.fuse_pads import fuse_pads
 from onnxzip.passes.inline_functions import inline_functions
 from onnxzip.passes.lift_constants import lift_constants
 from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
@@ -12,9 +13,11 @@ from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_reshapes import merge_reshapes
+from onnxzip.passes.merge_siblings import merge_siblings
 from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
+from onnxzip.passes.shortcut_to_conv import shortcut_to_conv
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
@@ -24,12 +27,15 @@ PASSES: tuple[Pass, ...] = (
     merge_transposes,
     merge_reshapes,
     merge_casts,
+    fuse_pads,
     matmul_to_gemm,  # a linear operator with a bias takes more of what follows
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
+    merge_siblings,  # with what followed each of them folded in
     merge_affines,  # what no linear operator could take
     merge_initializers,  # makes equal nodes out of nodes with equal constants
     merge_common,
+    shortcut_to_conv,  # when most bytes are saved: its kernel takes some
     remove_dead,  # what all of the above left behind
 )
 
