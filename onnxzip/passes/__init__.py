@@ -10,6 +10,7 @@ from onnxzip.passes.lift_constants import lift_constants
 from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
 from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
+from onnxzip.passes.merge_clips import merge_clips
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_reshapes import merge_reshapes
@@ -27,6 +28,7 @@ PASSES: tuple[Pass, ...] = (
     merge_transposes,
     merge_reshapes,
     merge_casts,
+    merge_clips,
     fuse_pads,
     matmul_to_gemm,  # a linear operator with a bias takes more of what follows
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
