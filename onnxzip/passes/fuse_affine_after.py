@@ -9,6 +9,8 @@ rounding differs (relative error about the precision of the type). Legal cases:
 2. MatMul with a constant [K, N]: scales go into the weight, all shifts into one Add behind it.
 3. The weight has other readers, and all of them are such nodes, each followed by the same scale: all are fused at once,
    and the weight stays one.
+4. Between the linear operator and such nodes, elements are only moved (see `movement`), each by the only reader: the
+   same numbers are scaled and shifted before they move.
 Left alone: a MatMul with nothing but an Add; a value in between that others read or that is an output; weights that are
 computed, quantized or overridable. Refused with a note: results that the type cannot hold, fusions that add bytes
 (a shared weight would have to be copied).
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.model.constants import constant
 from onnxzip.model.edit import add_constant, can_replace, new_node, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op, label
 from onnxzip.passes.affine import IDENTITY, Affine, affine_of
@@ -28,6 +31,7 @@ from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_added, is_own, put_constant
 from onnxzip.passes.linear import LINEAR, Linear, linear_of
 from onnxzip.passes.local import local
+from onnxzip.passes.movement import carried
 from onnxzip.passes.scope import drop_unused
 
 
@@ -85,7 +89,7 @@ def _fusion(node: ir.Node, context: Context) -> _Fusion | None:
         return None
     chain, affine = _chain(linear, context)
     separate = is_op(node, "MatMul") and affine.shifts()
-    if len(chain) <= separate or not can_replace(chain[-1].outputs[0], node.outputs[0]):
+    if len(chain) <= separate or not can_replace(chain[-1].outputs[0], _data(chain[-1])):
         return None
     return _Fusion(linear, chain, affine, _bias(linear, affine) if affine.is_finite() else None)
 
@@ -115,18 +119,24 @@ def _like(other: ir.Node, node: ir.Node) -> bool:
 
 
 def _chain(linear: Linear, context: Context) -> tuple[list[ir.Node], Affine]:
-    """The affine nodes behind `linear`, each the only reader of the one before, and their composition."""
+    """The affine nodes behind `linear`, and their composition. Between them there may be nodes that move elements only.
+
+    All of them, moving ones too, are the only reader of what they read.
+    """
     chain: list[ir.Node] = []
-    affine, value = IDENTITY, linear.node.outputs[0]
-    while True:
-        consumer = sole_consumer(value)
-        if consumer is None or consumer.graph is not linear.node.graph:
-            return chain, affine
-        step = affine_of(consumer, value, linear.out_layout, context.opset)
-        if step is None:
-            return chain, affine
-        chain.append(consumer)
-        affine, value = affine.then(step), consumer.outputs[0]
+    affine, value, layout = IDENTITY, linear.node.outputs[0], linear.out_layout
+    while (consumer := sole_consumer(value)) is not None and consumer.graph is linear.node.graph:
+        step = affine_of(consumer, value, layout, context.opset)
+        moved = carried(consumer, layout, context) if step is None and consumer.inputs[0] is value else None
+        if step is not None:
+            chain.append(consumer)
+            affine = affine.then(step)
+        elif moved is not None:
+            layout = moved
+        else:
+            break
+        value = consumer.outputs[0]
+    return chain, affine
 
 
 def _bias(linear: Linear, affine: Affine) -> np.ndarray | None:
@@ -139,32 +149,37 @@ def _bias(linear: Linear, affine: Affine) -> np.ndarray | None:
     return rounded if np.isfinite(rounded).all() else None
 
 
+def _data(link: ir.Node) -> ir.Value:
+    """What an affine node maps: its one operand that is not constant."""
+    return next(v for v in link.inputs if v is not None and constant(v) is None)
+
+
 def _apply(fusion: _Fusion, context: Context) -> None:
-    node, last = fusion.linear.node, fusion.chain[-1].outputs[0]
+    node = fusion.linear.node
     read = [v for link in fusion.chain for v in link.inputs]
     bias = fusion.bias if fusion.changes_bias else None
-    if bias is not None and is_op(node, "MatMul"):
-        _add_behind(node, last, bias, context)
-    else:
-        if bias is not None:
-            put_constant(node, 2, bias, context.names, f"{node.outputs[0].name}_bias")
-            node.attributes.pop("beta", None)
-        replace(last, node.outputs[0])
-    for link in reversed(fusion.chain):
+    behind = bias if is_op(node, "MatMul") else None
+    if bias is not None and behind is None:
+        put_constant(node, 2, bias, context.names, f"{node.outputs[0].name}_bias")
+        node.attributes.pop("beta", None)
+    for link in fusion.chain:
+        replace(link.outputs[0], _data(link))
         remove(link)
+    if behind is not None:
+        _add_behind(node, behind, context)
     drop_unused(dict.fromkeys(read))
 
 
-def _add_behind(node: ir.Node, last: ir.Value, bias: np.ndarray, context: Context) -> None:
+def _add_behind(node: ir.Node, bias: np.ndarray, context: Context) -> None:
     if node.graph is None:
         raise ValueError(f"{label(node)} is not in a graph")
-    stem = node.outputs[0].name or "matmul"
+    product = node.outputs[0]
+    stem = product.name or "matmul"
     shift = add_constant(node.graph, bias, context.names.fresh(f"{stem}_bias"))
-    # `last` may be a graph output, whose name the new node takes over
+    # the product may be a graph output now, whose name the new node takes over
     add = new_node("Add", [], context.names.fresh(f"{stem}_biased"))
     add.resize_inputs(2)
-    add.outputs[0].type, add.outputs[0].shape = last.type, last.shape
     node.graph.insert_after(node, [add])
-    add.replace_input_with(0, node.outputs[0])
+    replace(product, add.outputs[0])
+    add.replace_input_with(0, product)
     add.replace_input_with(1, shift)
-    replace(last, add.outputs[0])

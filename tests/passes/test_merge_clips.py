@@ -39,8 +39,8 @@ NUMBERS = {
         ("r = Min(six, x) y = Min(r, one)", "y = Min (x, one)"),
         ("r = Clip(x, down, up) y = Sin(r)", "y = Sin (x)"),
         (
-            "r = Max(x, zero) s = Relu(r) t = Min(s, six) y = Sin(t)",
-            "t = Clip (x, zero, six)\ny = Sin (t)",
+            "r = Max(x, zero) what_is_rectified = Relu(r) t = Min(what_is_rectified, six) y = Sin(t)",
+            "t = Clip (x, t_bound, six)\ny = Sin (t)",
         ),
     ],
 )
