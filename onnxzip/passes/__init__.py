@@ -1,7 +1,7 @@
 """Exact rewrites. `PASSES` is the order they run in; the runner repeats it until nothing changes."""
 
-from onnxzip.passes.cancel_requantization import cancel_requantization
 from onnxzip.passes.absorb import absorb
+from onnxzip.passes.cancel_requantization import cancel_requantization
 from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
 from onnxzip.passes.drop_saturated import drop_saturated
@@ -9,6 +9,7 @@ from onnxzip.passes.fold_constants import fold_constants
 from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.fuse_affine_before import fuse_affine_before
 from onnxzip.passes.fuse_contrib import fuse_contrib
+from onnxzip.passes.fuse_pads import fuse_pads
 from onnxzip.passes.hoist_common import hoist_common
 from onnxzip.passes.hoist_invariants import hoist_invariants
 from onnxzip.passes.inline_functions import inline_functions
@@ -16,11 +17,13 @@ from onnxzip.passes.lift_constants import lift_constants
 from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
 from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
+from onnxzip.passes.merge_clips import merge_clips
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_moves import merge_moves
 from onnxzip.passes.merge_reduces import merge_reduces
 from onnxzip.passes.merge_reshapes import merge_reshapes
+from onnxzip.passes.merge_siblings import merge_siblings
 from onnxzip.passes.merge_sizes import merge_sizes
 from onnxzip.passes.merge_squeezes import merge_squeezes
 from onnxzip.passes.merge_transposes import merge_transposes
@@ -33,9 +36,10 @@ from onnxzip.passes.raise_mean import raise_mean
 from onnxzip.passes.raise_softmax import raise_softmax
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
+from onnxzip.passes.resolve_ifs import resolve_ifs
+from onnxzip.passes.shortcut_to_conv import shortcut_to_conv
 from onnxzip.passes.simplify_reshapes import simplify_reshapes
 from onnxzip.passes.skip_broadcasts import skip_broadcasts
-from onnxzip.passes.resolve_ifs import resolve_ifs
 from onnxzip.passes.split_slices import split_slices
 from onnxzip.passes.square import square
 from onnxzip.passes.trim_bodies import trim_ifs, trim_loops
@@ -60,7 +64,7 @@ PASSES: tuple[Pass, ...] = (
     merge_reduces,
     split_slices,
     square,
-    merge_moves,  # after the two above, which know more about shapes that are symbolic
+    merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
     compute_on_table,  # what it puts on constants is computed in the next round
@@ -71,17 +75,20 @@ PASSES: tuple[Pass, ...] = (
     raise_layer_norm,
     raise_gelu,
     drop_saturated,
-    matmul_to_gemm,  # after the formulas that have a MatMul in them, before what goes into a Gemm
     cancel_requantization,
     simplify_reshapes,  # shape arithmetic has no reader left then
-    merge_casts,
     skip_broadcasts,
+    merge_clips,
+    fuse_pads,
+    matmul_to_gemm,  # a linear operator with a bias takes more of what follows
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
+    merge_siblings,  # with what followed each of them folded in
     merge_affines,  # what no linear operator could take
     merge_initializers,  # makes equal nodes out of nodes with equal constants
     merge_sizes,
     merge_common,
+    shortcut_to_conv,  # when most bytes are saved: its kernel takes some
     remove_dead,  # what all of the above left behind
 )
 

@@ -181,15 +181,19 @@ _NOT_NEGATIVE = ("Relu", "Sigmoid", "Softmax", "Exp", "Sqrt", "HardSigmoid", "So
 
 def _relu(node: ir.Node, context: Context) -> ir.Value | None:
     """Relu of what cannot be negative."""
-    source = node.inputs[0]
-    producer = source.producer() if source is not None else None
+    return node.inputs[0] if is_not_negative(node.inputs[0], context) else None
+
+
+def is_not_negative(value: ir.Value | None, context: Context) -> bool:
+    """Whether no element can be below 0, by what computes it (NaN is not)."""
+    producer = value.producer() if value is not None else None
     if is_op(producer, *_NOT_NEGATIVE):
-        return source
-    dtype = context.shapes.dtype(source)
+        return True
+    dtype = context.shapes.dtype(value)
     if is_op(producer, "Abs") and dtype is not None and dtype.is_floating_point():
-        return source  # the smallest integer is its own absolute value
+        return True  # the smallest integer is its own absolute value
     low, high = clip_bounds(producer, context) if producer is not None and is_op(producer, "Clip") else (None, None)
-    return source if low is not None and high is not None and low >= 0 and high >= 0 else None
+    return low is not None and high is not None and low >= 0 and high >= 0
 
 
 def _clip(node: ir.Node, context: Context) -> ir.Value | None:

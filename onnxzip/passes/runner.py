@@ -262,7 +262,7 @@ class _Run:
         self.context = self._fresh_context()
 
     def _fresh_context(self) -> Context:
-        return Context(self.model, self.allowed, self.fuel)
+        return Context(self.model, self.allowed, self.fuel, self.bytes)
 
 
 def _settle_ir_version(model: ir.Model) -> None:

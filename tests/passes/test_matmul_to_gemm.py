@@ -1,75 +1,110 @@
-"""MatMul and Add become Gemm, and what is affine behind it then goes too."""
+"""MatMul and Add of matrices become Gemm."""
 
 import numpy as np
 import pytest
 
+from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.matmul_to_gemm import matmul_to_gemm
 from onnxzip.passes.runner import run
 from tests.helpers.graphs import assert_nodes, model, op_types
 from tests.helpers.numerics import assert_equivalent
 from tests.passes.helpers import apply, assert_untouched
 
-
-def normal(*shape: int, dtype: type = np.float32) -> np.ndarray:
-    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(dtype)
+RNG = np.random.default_rng(0)
 
 
+def normal(*shape, dtype=np.float32):
+    return RNG.standard_normal(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("addend", ["m, b", "b, m"])
 @pytest.mark.parametrize("shape", [(5,), (1, 5), (1,), (), (1, 1)])
-@pytest.mark.parametrize("operands", ["t, c", "c, t"])
-def test_case_1(shape, operands):
+def test_a_constant_is_added(addend, shape):
     before = model(
-        f"g (float[N,4] x) => (float[N,5] y) {{ t = MatMul(x, w) y = Add({operands}) }}",
-        w=normal(4, 5),
-        c=normal(*shape),
+        f"g (float[N,4] x) => (float[N,5] y) {{ m = MatMul(x, w) y = Add({addend}) }}", w=normal(4, 5), b=normal(*shape)
     )
     after, _ = apply(before, matmul_to_gemm)
-    assert_nodes(after, "y = Gemm(x, w, c)")
+    assert_nodes(after, "y = Gemm (x, w, b)")
     assert_equivalent(before, after, rtol=1e-6)
 
 
-def test_both_factors_may_be_computed():
+def test_the_left_matrix_is_constant():
     before = model(
-        "g (float[3,4] x, float[4,5] z) => (float[3,5] y) { t = MatMul(x, z) y = Add(t, c) }", c=normal(3, 5)
+        "g (float[4,N] x) => (float[3,N] y) { m = MatMul(w, x) y = Add(m, b) }", w=normal(3, 4), b=normal(3, 1)
     )
     after, _ = apply(before, matmul_to_gemm)
-    assert_nodes(after, "y = Gemm(x, z, c)")
+    assert_nodes(after, "y = Gemm (w, x, b)")
     assert_equivalent(before, after, rtol=1e-6)
 
 
-def test_a_chain_goes_into_the_weight():
+@pytest.mark.parametrize("shape", ["N,5", "1,5", "N,1", "5"])
+def test_all_is_computed(shape):
     before = model(
-        "g (float[N,4] x) => (float[N,5] y) { t = MatMul(x, w) a = Add(t, b) m = Mul(a, s) n = Add(m, b) y = Relu(n) }",
+        f"g (float[N,4] x, float[4,5] w, float[{shape}] b) => (float[N,5] y) {{ m = MatMul(x, w) s = Add(b, m) y = Sin(s) }}"
+    )
+    after, _ = apply(before, matmul_to_gemm)
+    assert op_types(after) == ["Gemm", "Sin"]
+    assert_equivalent(before, after, rtol=1e-6)
+
+
+def test_what_follows_folds_into_it():
+    before = model(
+        """g (float[N,4] x) => (float[N,5] y) {
+            m = MatMul(x, w) a = Add(m, t) n = BatchNormalization(a, s, t, t, v) p = Mul(n, s) q = Add(p, t) r = Relu(q) y = Mul(r, r)
+        }""",
         w=normal(4, 5),
-        b=normal(5),
-        s=normal(1, 5),
+        s=normal(5),
+        t=normal(5),
+        v=np.abs(normal(5)),
     )
     after, _ = run(before, strict=True)
-    assert op_types(after) == ["Gemm", "Relu"]
-    assert_equivalent(before, after, rtol=1e-6)
+    assert op_types(after) == ["Gemm", "Relu", "Mul"]
+    assert_equivalent(before, after, rtol=2e-6)
+
+
+def test_a_batch_normalization_of_rows_folds_into_gemm():
+    before = model(
+        "g (float[N,4] x) => (float[N,5] y) { a = Gemm(x, w) y = BatchNormalization(a, s, s, s, v) }",
+        w=normal(4, 5),
+        s=normal(5),
+        v=np.abs(normal(5)),
+    )
+    after, _ = apply(before, fuse_affine_after)
+    assert op_types(after) == ["Gemm"]
+    assert_equivalent(before, after, rtol=2e-6)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("given", "nodes"),
     [
-        "g (float[N,3,4] x) => (float[N,3,5] y) { t = MatMul(x, w) y = Add(t, c) }",
-        "g (float[4] x) => (float[5] y) { t = MatMul(x, w) y = Add(t, c) }",
-        "g (float[N,4] x, float[N,5] z) => (float[N,5] y) { t = MatMul(x, w) y = Add(t, z) }",
-        "g (float[N,4] x) => (float[N,5] y, float[N,5] t) { t = MatMul(x, w) y = Add(t, c) }",
-        "g (float[N,4] x) => (float[N,5] y) { t = MatMul(x, w) y = Add(t, t) }",
+        ("float[N,3,4] x", "m = MatMul(x, w) y = Add(m, b)"),
+        ("float[4] x", "m = MatMul(x, w) y = Add(m, b)"),
+        ("float[N,4] x", "m = MatMul(x, w) y = Add(m, cube)"),
+        ("float[1,4] x", "m = MatMul(x, w) y = Add(m, tall)"),
+        ("float[N,4] x", "m = MatMul(x, w) y = Add(m, tall)"),
+        ("float[N,4] x", "m = MatMul(x, w) y = Add(m, m)"),
+        ("float[N,4] x", "m = MatMul(x, w) a = Add(m, b) y = Mul(a, m)"),
+        ("float[N,4] x, float[N,5] z", "m = MatMul(x, w) y = Add(m, z)"),
+        ("float[N,4] x, float[M,5] z", "w2 = Sin(w) m = MatMul(x, w2) y = Add(m, z)"),
+        ("uint8[N,4] q", "x = DequantizeLinear(q, one) m = MatMul(x, w) y = Add(m, b)"),
     ],
 )
-def test_left_alone(text):
-    assert_untouched(model(text, w=normal(4, 5), c=normal(5)), matmul_to_gemm)
-
-
-def test_a_constant_that_makes_the_product_larger_is_left_alone():
-    for shape in ((3, 5), (2, 1, 5), (2, 1, 1)):
-        text = "g (float[N,4] x) => (float[A,B,C] y) { t = MatMul(x, w) y = Add(t, c) }"
-        assert_untouched(model(text, w=normal(4, 5), c=normal(*shape)), matmul_to_gemm)
-    text = "g (float[N,4] x) => (float[N,5] y) { t = MatMul(x, w) y = Add(t, c) }"
-    assert_untouched(model(text, w=normal(4, 1), c=normal(5)), matmul_to_gemm)
+def test_others_are_left_alone(given, nodes):
+    before = model(
+        f"g ({given}) => (float y) {{ {nodes} }}",
+        w=normal(4, 5),
+        b=normal(5),
+        cube=normal(1, 1, 5),
+        tall=normal(3, 1),
+        one=np.float32(1),
+    )
+    assert_untouched(before, matmul_to_gemm)
 
 
 def test_integers_are_left_alone():
-    text = "g (int32[N,4] x) => (int32[N,5] y) { t = MatMul(x, w) y = Add(t, c) }"
-    assert_untouched(model(text, w=np.ones((4, 5), np.int32), c=np.ones(5, np.int32)), matmul_to_gemm)
+    before = model(
+        "g (int32[N,4] x) => (int32[N,5] y) { m = MatMul(x, w) y = Add(m, b) }",
+        w=np.ones((4, 5), np.int32),
+        b=np.ones(5, np.int32),
+    )
+    assert_untouched(before, matmul_to_gemm)
