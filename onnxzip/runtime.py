@@ -135,7 +135,7 @@ def _serialize(model: ir.Model, shared: Collection[str]) -> bytes:
     def written(value: ir.Value, tensor: ir.TensorProtocol) -> ir.TensorProtocol | None:
         if value.name in shared and value.graph is model.graph:
             shape = ir.Shape(tensor.shape.numpy())
-            return ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=value.name)
+            return ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=value.name or "")
         return inline(value, tensor)
 
     try:
