@@ -67,6 +67,7 @@ class Session:
         options = ort.SessionOptions()
         options.graph_optimization_level = _LEVELS[level]
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
         if optimized_to is not None:
             options.optimized_model_filepath = str(optimized_to)
