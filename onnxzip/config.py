@@ -11,9 +11,11 @@ from onnxzip.errors import UsageError
 Preset = Literal["exact", "int8", "weights8"]
 Target = Literal["cpu"]
 Objective = Literal["speed", "size"]
+Prefer = Literal["bytes", "nodes"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 TARGETS: tuple[str, ...] = get_args(Target)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
+PREFERENCES: tuple[str, ...] = get_args(Prefer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +62,15 @@ class Config:
             float: smaller, not faster), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8.
         objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
+        prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,
+            even where the file grows by it.
         budget: what the lossy steps may cost.
         keep_float: patterns (regular expressions over node names, or exact operator types) that stay float.
         plan: path of a quantization plan (JSON) to replay instead of deciding anew.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
         measure_speed: measure the paired latency of original and result; None: when there is data to time it on.
+        verify_each: compare numbers with the original after every pass, not once after all of them (slower).
         strict: a pass that fails is an error instead of being taken back.
         seed: seed of every random choice (made-up inputs, bootstrap).
     """
@@ -73,12 +78,14 @@ class Config:
     preset: Preset | None = None
     target: Target = "cpu"
     objective: Objective = "speed"
+    prefer: Prefer = "bytes"
     budget: Budget = field(default_factory=Budget)
     keep_float: tuple[str, ...] = ()
     plan: str | os.PathLike[str] | None = None
     keep_defaults: bool = False
     held_out: float = 0.33
     measure_speed: bool | None = None
+    verify_each: bool = False
     strict: bool = False
     seed: int = 0
 
@@ -89,6 +96,8 @@ class Config:
             raise UsageError(f"target {self.target!r} is not known: choose one of {', '.join(TARGETS)}")
         if self.objective not in OBJECTIVES:
             raise UsageError(f"objective {self.objective!r} is not known: choose one of {', '.join(OBJECTIVES)}")
+        if self.prefer not in PREFERENCES:
+            raise UsageError(f"prefer {self.prefer!r} is not known: choose one of {', '.join(PREFERENCES)}")
         if not isinstance(self.budget, Budget):
             raise UsageError(f"budget must be an onnxzip.Budget, not {type(self.budget).__name__}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:

@@ -20,7 +20,7 @@ from onnxzip.model.facts import facts
 from onnxzip.model.load import Loaded, load
 from onnxzip.model.save import model_bytes
 from onnxzip.model.walk import count_nodes
-from onnxzip.passes.runner import run
+from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
 from onnxzip.prune import eliminate
 from onnxzip.quantize.choose import Choice, quantize, quantize_weights
@@ -30,6 +30,7 @@ from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
 from onnxzip.result import Result, stamp
+from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, Session, session_of
 
 
@@ -111,14 +112,18 @@ def _data(
 
 
 def _rewrite(ledger: Ledger) -> None:
-    """Exact rewriting. When the numbers change, the guilty pass is found by checking after each, and taken back."""
-    model, records = run(ledger.best, strict=ledger.config.strict, observer=ledger.observer)
-    if (problem := ledger.exact_problem(model)) is not None:
-        if ledger.config.strict:
-            return ledger.take_back("rewrite", problem, bug=True, passes=records)
-        model, records = run(ledger.best, verify=ledger.exact_problem, observer=ledger.observer)
-        if (problem := ledger.exact_problem(model)) is not None:
-            return ledger.take_back("rewrite", problem, passes=records)
+    """Exact rewriting. A pass that changes the numbers is found, and taken back."""
+    config = ledger.config
+    model, records, problem = rewrite(
+        ledger.best,
+        ledger.exact_problem,
+        allowed=Allowed(prefer=config.prefer),
+        each=config.verify_each,
+        strict=config.strict,
+        observer=ledger.observer,
+    )
+    if problem is not None:
+        return ledger.take_back("rewrite", problem, bug=True, passes=records)
     notes = [n for r in records for n in r.notes]
     summary = f"{count_nodes(ledger.best)} nodes become {count_nodes(model)}, exactly"
     return ledger.keep("rewrite", model, summary, passes=records, notes=notes)

@@ -8,10 +8,11 @@ import onnx_ir as ir
 import pytest
 
 import onnxzip
-from onnxzip import Budget, Config, pipeline
+from onnxzip import Budget, Config, pipeline, rewriting
 from onnxzip.model.edit import new_node
 from onnxzip.passes import PASSES
 from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.local import local
 from onnxzip.passes.runner import run
 from tests.helpers.graphs import model
 
@@ -36,7 +37,7 @@ def small() -> onnx.ModelProto:
 
 def test_a_pass_that_changes_numbers_is_named_and_taken_back(monkeypatch):
     """failures.md 9: a check that fails stops what it checks."""
-    monkeypatch.setattr(pipeline, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
+    monkeypatch.setattr(rewriting, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
     result = onnxzip.optimize(small())
     assert [n.op_type for n in result.to_proto().graph.node] == ["Relu"]
     rewrite = result.report.record.stages[0]
@@ -46,9 +47,55 @@ def test_a_pass_that_changes_numbers_is_named_and_taken_back(monkeypatch):
 
 
 def test_strict_makes_it_an_error(monkeypatch):
-    monkeypatch.setattr(pipeline, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
+    monkeypatch.setattr(rewriting, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
     with pytest.raises(onnxzip.PassError):
         onnxzip.optimize(small(), config=Config(strict=True))
+
+
+def test_verify_each_finds_the_pass_too(monkeypatch):
+    monkeypatch.setattr(rewriting, "run", lambda m, **kwargs: run(m, (*PASSES, negate_outputs), **kwargs))
+    result = onnxzip.optimize(small(), config=Config(verify_each=True))
+    assert [n.op_type for n in result.to_proto().graph.node] == ["Relu"]
+    assert {p.name for p in result.report.record.stages[0].passes if p.taken_back} == {"negate_outputs"}
+
+
+@local("Relu")
+def loses_the_second(node: ir.Node, context: Context) -> bool:
+    """A rule with a bug at one node only: Relu becomes Abs where it reads an output of a Relu."""
+    if node.name != "second":
+        return False
+    node.op_type = "Abs"
+    node.name = "third"
+    return True
+
+
+def test_the_very_node_is_named(monkeypatch):
+    table = (*(p for p in PASSES if p.__name__ != "remove_noops"), loses_the_second)
+    monkeypatch.setattr(rewriting, "run", lambda m, **kwargs: run(m, table, **kwargs))
+    before = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[N,4] x) => (float[N,4] y) { t = Relu(x) u = Neg(t) y = Relu(u) }'
+    )
+    before.graph.node[2].name = "second"
+    record = onnxzip.optimize(before).report.record.stages[0].passes[-1]
+    assert record.changes == 0
+    assert record.taken_back is not None
+    assert record.taken_back.startswith("at Relu 'second': ")
+    with pytest.raises(onnxzip.PassError, match="loses_the_second.*at Relu 'second'"):
+        onnxzip.optimize(before, config=Config(strict=True))
+
+
+def test_nodes_may_be_preferred_to_bytes():
+    """failures.md 1: by default folding never makes the file larger; who wants fewer nodes says so."""
+    text = """<ir_version: 8, opset_import: ["" : 18]> g (float[N,64] x) => (float[N,64] y)
+        <int64[2] shape = {64, 64}> { w = ConstantOfShape(shape) v = Cos(w) y = MatMul(x, v) }"""
+    before = onnx.parser.parse_model(text)
+    small, large = (onnxzip.optimize(before, config=Config(prefer=p)) for p in ("bytes", "nodes"))
+    assert [n.op_type for n in small.to_proto().graph.node] == ["ConstantOfShape", "Cos", "MatMul"]
+    assert small.to_proto().ByteSize() <= before.ByteSize()
+    assert [n.op_type for n in large.to_proto().graph.node] == ["MatMul"]
+    assert large.verdict.passed
+    with pytest.raises(onnxzip.UsageError, match="prefer 'speed' is not known"):
+        Config(prefer="speed")
 
 
 def test_a_wrong_prune_is_taken_back(monkeypatch):

@@ -21,6 +21,7 @@ def optimize(
     preset: options.Preset = None,
     target: options.Target = "cpu",
     objective: options.Objective = "speed",
+    prefer: options.Prefer = "bytes",
     min_agreement: options.MinAgreement = DEFAULT.min_agreement,
     min_sqnr: options.MinSqnr = DEFAULT.min_sqnr_db,
     max_abs_error: options.MaxAbsError = None,
@@ -33,6 +34,7 @@ def optimize(
     keep_defaults: options.KeepDefaults = False,
     keep_best: options.KeepBest = False,
     force: options.Force = False,
+    verify_each: options.VerifyEach = False,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -47,6 +49,7 @@ def optimize(
         preset=preset,  # type: ignore[arg-type] # Config checks the names
         target=target,  # type: ignore[arg-type]
         objective=objective,  # type: ignore[arg-type]
+        prefer=prefer,  # type: ignore[arg-type]
         budget=Budget(
             min_agreement=min_agreement,
             min_sqnr_db=min_sqnr,
@@ -57,6 +60,7 @@ def optimize(
         keep_float=tuple(keep_float or ()),
         plan=str(plan) if plan else None,
         keep_defaults=keep_defaults,
+        verify_each=verify_each,
         strict=strict,
     )
     from onnxzip.cli.progress import observer

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxzip.config import OBJECTIVES, PRESETS, TARGETS, Budget
+from onnxzip.config import OBJECTIVES, PREFERENCES, PRESETS, TARGETS, Budget
 
 DEFAULT = Budget()
 
@@ -73,6 +73,15 @@ SavePlan = Annotated[
     Path | None, _option("--save-plan", help="Write the quantization plan (JSON): to read, review, edit and replay.")
 ]
 Json = Annotated[Path | None, _option("--json", help="Write everything that is shown, and more, as JSON.")]
+Prefer = Annotated[
+    str,
+    typer.Option(
+        help=f"{' or '.join(PREFERENCES)}: the file never grows, or constants are folded even where it does (fewer nodes)."
+    ),
+]
+VerifyEach = Annotated[
+    bool, typer.Option("--verify-each", help="Compare numbers after every single pass, not once at the end (slower).")
+]
 KeepDefaults = Annotated[
     bool, typer.Option("--keep-defaults", help="Leave weights that are listed as graph inputs overridable.")
 ]

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Protocol
 
 import onnx_ir as ir
 
+from onnxzip.config import Prefer
 from onnxzip.model.edit import Names
 from onnxzip.model.opset import opset_of
 from onnxzip.model.shapes import Shapes
-
-Prefer = Literal["bytes", "nodes"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,10 @@ class Context:
     def shapes(self) -> Shapes:
         """Types and shapes of all values."""
         return Shapes(self._model)
+
+    def affords(self, added: int) -> bool:
+        """Whether a rewrite may be done that makes the file larger by so many bytes (negative: smaller)."""
+        return added <= 0 or self.allowed.prefer == "nodes"
 
     def refuse(self, note: str) -> bool:
         """Note why a rewrite that a user would expect was not done, naming the node. Always False, to be returned."""

@@ -10,7 +10,7 @@ Legal cases: see `constant_part`. Left alone: what the size rule refuses (`fold_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -40,11 +40,15 @@ def fold_constants(model: ir.Model, context: Context) -> Outcome:
     if not sizes:
         return Outcome()
     notes: list[str] = []
-    results = _compute(affordable(part, sizes), part, model, notes)
+    results = _compute(_affordable(part, sizes, context), part, model, notes)
     tensors = {v: compact(r) for v, r in results.items()}
-    folded = affordable(part, {v: initializer_bytes(t, v.name or "") for v, t in tensors.items()})
+    folded = _affordable(part, {v: initializer_bytes(t, v.name or "") for v, t in tensors.items()}, context)
     removed = _put_in(folded, tensors, part, context.names)
     return Outcome(removed, tuple(notes))
+
+
+def _affordable(part: ConstantPart, sizes: Mapping[ir.Value, int], context: Context) -> list[ir.Value]:
+    return list(sizes) if context.allowed.prefer == "nodes" else affordable(part, sizes)
 
 
 def _compute(

@@ -47,7 +47,7 @@ def fuse_affine_after(node: ir.Node, context: Context) -> bool:
         return context.refuse(f"{where} stays: the fused weights do not fit into {linear.weight.dtype}")
     needs_bias = affine.shifts() or linear.bias is not None
     added = bytes_added(linear, chain, weight=affine.scales(), bias=needs_bias)
-    if added > 0:
+    if not context.affords(added):
         return context.refuse(f"{where} stays: the file would grow by {added} bytes, because a weight is shared")
     _apply(linear, chain, weight if affine.scales() else None, bias if needs_bias else None, context)
     return True

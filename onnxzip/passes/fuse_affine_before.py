@@ -49,7 +49,7 @@ def fuse_affine_before(node: ir.Node, context: Context) -> bool:
     if weight is None or bias is None:
         return context.refuse(f"{where} stays: the fused weights do not fit into {linear.weight.dtype}")
     added = bytes_added(linear, [before], weight=affine.scales(), bias=affine.shifts())
-    if added > 0:
+    if not context.affords(added):
         return context.refuse(f"{where} stays: the file would grow by {added} bytes, because a weight is shared")
     _apply(linear, before, source, weight if affine.scales() else None, bias if affine.shifts() else None, context)
     return True

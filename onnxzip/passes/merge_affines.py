@@ -46,7 +46,7 @@ def merge_affines(node: ir.Node, context: Context) -> bool:
     rounded = tuple(_rounded(v, dtype) for v in (scale, shift))
     if rounded[0] is None or rounded[1] is None:
         return context.refuse(f"{label(node)} and what follows stay as they are: merged, they do not fit into {dtype}")
-    if _bytes_added(chain, norm, layout, _wanted(affine, (rounded[0], rounded[1]))) > 0:
+    if not context.affords(_bytes_added(chain, norm, layout, _wanted(affine, (rounded[0], rounded[1])))):
         return False  # constants that others read too would have to stay
     if norm is not None:
         _into_norm(norm, source, chain, rounded[0], rounded[1], context)

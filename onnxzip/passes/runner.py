@@ -22,8 +22,9 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import onnx_ir as ir
 
@@ -52,6 +53,7 @@ def run(
     verify: Verify | None = None,
     strict: bool = False,
     fuel: Fuel | None = None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
     observer: Observer = SILENT,
     rounds: int = ROUNDS,
 ) -> tuple[ir.Model, tuple[PassRecord, ...]]:
@@ -64,6 +66,7 @@ def run(
         verify: compares a candidate with the original; returns a reason against it, or None. Asked after each pass.
         strict: raise instead of taking a pass back.
         fuel: counts the steps, and ends the run when they are used up.
+        left_out: names of passes that were taken back before, each with the reason. They do not run.
         observer: told each pass that ran.
         rounds: bound of the fixed point.
 
@@ -78,6 +81,8 @@ def run(
 
     def attempt(table: Sequence[Pass]) -> _Run:
         attempted = _Run(model, table, allowed, verify, fuel, strict=strict, advance=advance, bytes=limit)
+        for name in attempted.tallies.keys() & left_out.keys():
+            attempted.tallies[name].taken_back = left_out[name]
         attempted.to_fixed_point(rounds)
         return attempted
 

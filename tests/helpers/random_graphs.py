@@ -14,8 +14,9 @@ import onnx
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-CHANNELS, LENGTH = 4, 6
-OPSETS = (9, 11, 12, 13, 14, 17, 18, 21)
+from tests.helpers.random_blocks import BLOCKS, CHANNELS, LENGTH, turns
+
+OPSETS = (9, 11, 12, 13, 14, 17, 18, 20, 21, 22)
 
 
 @dataclass
@@ -53,6 +54,47 @@ class _Builder:
 
     def ints(self, *numbers: int) -> str:
         return self.constant(np.array(numbers, np.int64))
+
+    def number(self, content: float) -> str:
+        return self.constant(np.float32(content))
+
+    def squeeze(self, value: str, axis: int) -> str:
+        return self.axes("Squeeze", value, axis)
+
+    def unsqueeze(self, value: str, axis: int) -> str:
+        return self.axes("Unsqueeze", value, axis)
+
+    def reduce(self, op: str, value: str, axes: list[int], *, keepdims: int) -> str:
+        """Axes became an input in opset 13 for sums, in 18 for the others."""
+        if self.opset < (13 if op == "ReduceSum" else 18):
+            return self.add(op, [value], axes=axes, keepdims=keepdims)
+        return self.add(op, [value, self.ints(*axes)], keepdims=keepdims)
+
+    def slice(self, value: str, start: int, end: int, axis: int, step: int = 1) -> str:
+        if self.opset < 10 and step == 1:
+            return self.add("Slice", [value], starts=[start], ends=[end], axes=[axis])
+        if self.opset < 10:  # no steps yet: every second element by its index
+            indices = np.arange(0, 2 * LENGTH, step, dtype=np.int64)
+            return self.add("Gather", [value, self.constant(indices)], axis=axis)
+        return self.add("Slice", [value, *(self.ints(i) for i in (start, end, axis, step))])
+
+    def pad(self, value: str, pads: list[int], content: float) -> str:
+        if self.opset < 11:
+            return self.add("Pad", [value], pads=pads, value=content)
+        return self.add("Pad", [value, self.ints(*pads), self.number(content)])
+
+    def split(self, value: str, sizes: list[int], axis: int) -> list[str]:
+        names = [self.name("v") for _ in sizes]
+        if self.opset < 13:
+            self.nodes.append(helper.make_node("Split", [value], names, axis=axis, split=sizes))
+        else:
+            self.nodes.append(helper.make_node("Split", [value, self.ints(*sizes)], names, axis=axis))
+        return names
+
+    def clip(self, value: str, low: float, high: float) -> str:
+        if self.opset < 11:
+            return self.add("Clip", [value], min=float(low), max=float(high))
+        return self.add("Clip", [value, self.number(low), self.number(high)])
 
     def axes(self, op: str, value: str, *axes: int) -> str:
         """Squeeze, Unsqueeze: axes are an attribute before opset 13, an input from then on."""
@@ -150,7 +192,7 @@ def _branches(b: _Builder, v: str, w: str) -> str:
     bodies = {}
     for key in ("then_branch", "else_branch"):
         inner = _Builder(b.opset, b.draw, b.rng, b.count)
-        out = _grow(inner, [v, w], b.draw(st.integers(1, 4)), _SIMPLE)
+        out = _grow(inner, [v, w], b.draw(st.integers(1, 4)), (*_SIMPLE, *BLOCKS))
         if not inner.nodes or out not in inner.nodes[-1].output:
             out = inner.add("Identity", [out])
         bodies[key] = helper.make_graph(inner.nodes, key, [], [_value(out)], inner.weights)
@@ -191,10 +233,10 @@ def models(draw: Callable[..., object]) -> onnx.ModelProto:
     """A valid model with inputs x, z: float [N, 4, 6] and one or two outputs."""
     b = _Builder(draw(st.sampled_from(OPSETS)), draw, np.random.default_rng(draw(st.integers(0, 1000))))
     start = ["x", "z"]
-    first = _grow(b, start, draw(st.integers(1, 8)), (*_SIMPLE, _branches))
+    first = _grow(b, start, draw(st.integers(1, 8)), (*_SIMPLE, *BLOCKS, _branches, turns))
     outputs = [b.add(draw(st.sampled_from(["Identity", "Sin"])), [first])]
     if draw(st.booleans()):
-        second = _grow(b, [*start, first], draw(st.integers(1, 4)), _SIMPLE)
+        second = _grow(b, [*start, first], draw(st.integers(1, 4)), (*_SIMPLE, *BLOCKS))
         outputs.append(b.add("Identity", [second]))
     graph = helper.make_graph(b.nodes, "random", [_value(v) for v in start], [_value(o) for o in outputs], b.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", b.opset)], ir_version=8)

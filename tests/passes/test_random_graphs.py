@@ -14,7 +14,7 @@ from tests.helpers.numerics import run as execute
 from tests.helpers.random_graphs import CHANNELS, LENGTH, models
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(models())
 def test_random_graphs_stay_what_they_are(proto: onnx.ModelProto) -> None:
     before = load(proto).model
