@@ -20,7 +20,8 @@ from google.protobuf.message import EncodeError
 
 from onnxzip.errors import ModelError
 from onnxzip.model.load import Loaded
-from onnxzip.model.save import inlined, to_shallow_proto
+from onnxzip.model.proto import inline
+from onnxzip.model.save import to_shallow_proto
 
 Batch = Mapping[str, Any]
 """One feed: input name to numpy array (sequences and maps as lists and dicts)."""
@@ -72,6 +73,7 @@ class Session:
         options = ort.SessionOptions()
         options.graph_optimization_level = _LEVELS[level]
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
         if optimized_to is not None:
             options.optimized_model_filepath = str(optimized_to)
@@ -195,14 +197,15 @@ def _serialize(model: ir.Model, shared: Collection[str]) -> bytes:
     Raises:
         ModelError: the rest is larger than protobuf's 2 GiB.
     """
-    copy = inlined(model)
-    for name in shared:
-        value = copy.graph.initializers[name]
-        if (tensor := value.const_value) is not None:
+
+    def written(value: ir.Value, tensor: ir.TensorProtocol) -> ir.TensorProtocol | None:
+        if value.name in shared and value.graph is model.graph:
             shape = ir.Shape(tensor.shape.numpy())
-            value.const_value = ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name)
+            return ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=value.name or "")
+        return inline(value, tensor)
+
     try:
-        content: bytes = to_shallow_proto(copy).SerializeToString()
+        content: bytes = to_shallow_proto(model, written).SerializeToString()
     except (EncodeError, ValueError) as error:
         raise ModelError(
             "the model holds more than 2 GiB outside of the weights of its main graph: it cannot be run"

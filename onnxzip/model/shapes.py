@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from onnxzip.model.constants import array
 from onnxzip.model.opset import opset_of
-from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, bodies_of, is_op
+from onnxzip.model.proto import model_proto, node_proto
+from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, is_op
 
 Dim = int | str | None
 """A known size, the name of a symbolic axis (equal names are equal sizes), or None for unknown."""
@@ -123,11 +124,10 @@ def forget(model: ir.Model) -> None:
 
 
 def _infer(model: ir.Model) -> Iterator[tuple[str, onnx.TypeProto]]:
-    copy = _without_weights(model)
-    proto = ir.to_proto(copy)
+    proto = _for_inference(model)
     # Inference refuses a graph it cannot make sense of, with many types of error: then the declared types are all that is known.
     with contextlib.suppress(Exception):
-        propagate = not any(_is_large_tile(n) for n in all_nodes(copy))
+        propagate = not any(_is_large_tile(n) for n in all_nodes(model))
         proto = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=propagate)
     yield from _types_of(proto.graph)
 
@@ -155,7 +155,7 @@ def _infer_node(
         schema = onnx.defs.get_schema(node.op_type, version, node.domain)
         known = {v.name or "": types[v.name or ""] for v in given}
         return dict(
-            onnx.shape_inference.infer_node_outputs(schema, ir.to_proto(node), known, data, opset_imports=imports)
+            onnx.shape_inference.infer_node_outputs(schema, node_proto(node), known, data, opset_imports=imports)
         )
     except Exception:  # noqa: BLE001 - then nothing is known
         return {}
@@ -167,34 +167,42 @@ def _is_large_tile(node: ir.Node) -> bool:
     return repeats is not None and math.prod(repeats.reshape(-1).tolist()) > _PROPAGATED_TILE
 
 
-def _without_weights(model: ir.Model) -> ir.Model:
-    """A copy whose large initializers are inputs, and whose standard nodes declare nothing.
+def _for_inference(model: ir.Model) -> onnx.ModelProto:
+    """The model with the types of large weights in their place, and nothing that standard nodes declare.
 
     Not even of outputs: the shape that is declared for an output is a promise that runtimes do not hold exporters to.
     Nor of the inputs of bodies: what a Loop carries may change its shape at every turn.
     """
-    copy = model.clone()
-    if opset_of(copy) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(copy)):
-        for value in copy.graph.inputs:
-            _forget_symbols(value)
-    for value in tuple(copy.graph.initializers.values()):
-        if value.const_value is not None and value.const_value.nbytes > _PROPAGATED_BYTES:
-            del copy.graph.initializers[value.name or ""]
-            if value not in copy.graph.inputs:
-                copy.graph.inputs.append(value)
-    for node in all_nodes(copy):
-        for output in node.outputs:
-            if node.domain in ONNX_DOMAINS:
-                output.shape, output.type = None, None
-        for body in bodies_of(node):
-            for value in body.inputs:
-                value.shape = None
-    return copy
+    nameless = opset_of(model) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(model))
+
+    def declared(value: ir.Value) -> tuple[ir.TypeProtocol | None, ir.Shape | None]:
+        node = value.producer()
+        if node is not None:
+            return (None, None) if node.domain in ONNX_DOMAINS else (value.type, value.shape)
+        if not value.is_graph_input():
+            tensor = value.const_value
+            return (value.type, value.shape) if tensor is None else (ir.TensorType(tensor.dtype), _shape_of(tensor))
+        if value.graph is not model.graph:
+            return value.type, None
+        return value.type, _without_symbols(value.shape) if nameless else value.shape
+
+    proto = model_proto(model, _small, declared)
+    proto.ir_version = max(
+        proto.ir_version, 4
+    )  # before, inference looks at initializers only where they are inputs too
+    return proto
 
 
-def _forget_symbols(value: ir.Value) -> None:
-    if value.shape is not None:
-        value.shape = ir.Shape([d if isinstance(d, int) else None for d in value.shape])
+def _small(value: ir.Value, tensor: ir.TensorProtocol) -> ir.TensorProtocol | None:
+    return tensor if tensor.nbytes <= _PROPAGATED_BYTES else None
+
+
+def _shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
+    return ir.Shape(tensor.shape.numpy())
+
+
+def _without_symbols(shape: ir.Shape | None) -> ir.Shape | None:
+    return None if shape is None else ir.Shape([d if isinstance(d, int) else None for d in shape])
 
 
 def _types_of(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:
