@@ -19,6 +19,7 @@ from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
 from onnxzip.passes.shortcut_to_conv import shortcut_to_conv
+from onnxzip.passes.transposes_into_gemm import transposes_into_gemm
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
@@ -31,6 +32,7 @@ PASSES: tuple[Pass, ...] = (
     merge_clips,
     fuse_pads,
     matmul_to_gemm,  # a linear operator with a bias takes more of what follows
+    transposes_into_gemm,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_siblings,  # with what followed each of them folded in
