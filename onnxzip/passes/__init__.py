@@ -44,6 +44,7 @@ from onnxzip.passes.split_slices import split_slices
 from onnxzip.passes.square import square
 from onnxzip.passes.trim_bodies import trim_ifs, trim_loops
 from onnxzip.passes.unroll_loops import unroll_loops
+from onnxzip.passes.transposes_into_gemm import transposes_into_gemm
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
@@ -81,6 +82,7 @@ PASSES: tuple[Pass, ...] = (
     merge_clips,
     fuse_pads,
     matmul_to_gemm,  # a linear operator with a bias takes more of what follows
+    transposes_into_gemm,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_siblings,  # with what followed each of them folded in

@@ -47,6 +47,15 @@ def test_all_is_computed(shape):
     assert_equivalent(before, after, rtol=1e-6)
 
 
+def test_a_gemm_that_adds_nothing():
+    before = model(
+        "g (float[4,N] x, float[5,4] w, float[N,5] b) => (float[N,5] y) { m = Gemm<alpha=0.5, beta=3.0, transA=1, transB=1>(x, w) y = Add(b, m) }"
+    )
+    after, _ = apply(before, matmul_to_gemm)
+    assert_nodes(after, "y = Gemm <alpha: float = 0.5, transA: int = 1, transB: int = 1> (x, w, b)")
+    assert_equivalent(before, after, rtol=1e-6)
+
+
 def test_what_follows_folds_into_it():
     before = model(
         """g (float[N,4] x) => (float[N,5] y) {
