@@ -74,6 +74,8 @@ class Session:
         options.graph_optimization_level = _LEVELS[level]
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if level == "none":  # runs a few times at most: reordered copies of all weights would cost more than they save
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 4
         if optimized_to is not None:
             options.optimized_model_filepath = str(optimized_to)

@@ -88,9 +88,9 @@ def run(
 
     with observer.step("rewrite") as advance:
         done = attempt(passes)
-        grown = model_bytes(done.model) - limit
         late = [p for p in passes if p.__name__ in JUDGED_AT_THE_END and done.tallies[p.__name__].changes]
-        if grown > 0 and late and allowed.prefer == "bytes":
+        grown = model_bytes(done.model) - limit if late and allowed.prefer == "bytes" else 0
+        if grown > 0:
             fuel.steps.clear()
             done = attempt([p for p in passes if p not in late])
             for left in late:
