@@ -12,6 +12,7 @@ from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_reshapes import merge_reshapes
 from onnxzip.passes.merge_transposes import merge_transposes
+from onnxzip.passes.move_views import move_views
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
 
@@ -22,6 +23,7 @@ PASSES: tuple[Pass, ...] = (
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,
     merge_reshapes,
+    move_views,  # after those two: what is beside each other is settled by less
     merge_casts,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
