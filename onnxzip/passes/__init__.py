@@ -34,6 +34,7 @@ from onnxzip.passes.raise_hard_swish import raise_hard_swish
 from onnxzip.passes.raise_layer_norm import raise_layer_norm
 from onnxzip.passes.raise_mean import raise_mean
 from onnxzip.passes.raise_softmax import raise_softmax
+from onnxzip.passes.move_views import move_views
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
 from onnxzip.passes.resolve_ifs import resolve_ifs
@@ -66,6 +67,7 @@ PASSES: tuple[Pass, ...] = (
     split_slices,
     square,
     merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
+    move_views,  # after those two: what is beside each other is settled by less
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
     compute_on_table,  # what it puts on constants is computed in the next round
