@@ -27,6 +27,7 @@ from onnxzip.passes.merge_siblings import merge_siblings
 from onnxzip.passes.merge_sizes import merge_sizes
 from onnxzip.passes.merge_squeezes import merge_squeezes
 from onnxzip.passes.merge_transposes import merge_transposes
+from onnxzip.passes.move_views import move_views
 from onnxzip.passes.one_hot_to_gather import one_hot_to_gather
 from onnxzip.passes.raise_clip import raise_clip
 from onnxzip.passes.raise_gelu import raise_gelu
@@ -34,7 +35,6 @@ from onnxzip.passes.raise_hard_swish import raise_hard_swish
 from onnxzip.passes.raise_layer_norm import raise_layer_norm
 from onnxzip.passes.raise_mean import raise_mean
 from onnxzip.passes.raise_softmax import raise_softmax
-from onnxzip.passes.move_views import move_views
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
 from onnxzip.passes.resolve_ifs import resolve_ifs
@@ -43,9 +43,9 @@ from onnxzip.passes.simplify_reshapes import simplify_reshapes
 from onnxzip.passes.skip_broadcasts import skip_broadcasts
 from onnxzip.passes.split_slices import split_slices
 from onnxzip.passes.square import square
+from onnxzip.passes.transposes_into_gemm import transposes_into_gemm
 from onnxzip.passes.trim_bodies import trim_ifs, trim_loops
 from onnxzip.passes.unroll_loops import unroll_loops
-from onnxzip.passes.transposes_into_gemm import transposes_into_gemm
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
