@@ -5,6 +5,7 @@ Inference knows these operators too; what is added here is that the sizes may be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -165,14 +166,23 @@ def _slice(asks: Asks, node: ir.Node, value: ir.Value) -> Extent | None:
     result = list(shape)
     for axis, start, end, step in zip(axes.tolist(), starts, ends, steps.tolist(), strict=True):
         at = positive([axis], len(shape))[0]
-        length = _length(shape[at], start, end) if step == 1 else None
+        length = _length(shape[at], start, end, _endless(shape, at)) if step == 1 else None
         result[at] = asks.axis(value, at) if length is None else length
     return tuple(result)
 
 
-def _length(size: Size, start: Size | None, end: Size | None) -> Size | None:
+def _endless(shape: Extent, axis: int) -> int:
+    """What no axis is longer than, so that a slice that ends there ends at its end.
+
+    Exporters write 2^31 - 1 or more, and one of them 10^9; that many steps of 256 elements are more than any machine holds.
+    """
+    others = math.prod(size.known or 1 for i, size in enumerate(shape) if i != axis)
+    return 10**9 if others >= 256 else 2**31 - 1
+
+
+def _length(size: Size, start: Size | None, end: Size | None, endless: int) -> Size | None:
     """What a slice with step 1 leaves of an axis."""
-    first, last = (_clamped(size, bound) for bound in (start, end))
+    first, last = (_clamped(size, bound, endless) for bound in (start, end))
     if first is None or last is None:
         return None
     length = last - first
@@ -181,7 +191,7 @@ def _length(size: Size, start: Size | None, end: Size | None) -> Size | None:
     return ZERO if length.high is not None and length.high <= 0 else None
 
 
-def _clamped(size: Size, bound: Size | None) -> Size | None:
+def _clamped(size: Size, bound: Size | None, endless: int) -> Size | None:
     """A start or end as it counts: from the end of the axis when negative, and never beyond it."""
     if bound is None:
         return None
@@ -191,7 +201,7 @@ def _clamped(size: Size, bound: Size | None) -> Size | None:
             return ZERO
     if bound.low is None or bound.low < 0:
         return None
-    if less(bound, size) is False or (bound.known or 0) >= 2**31 - 1:
+    if less(bound, size) is False or (bound.known or 0) >= endless:
         return size
     return least(bound, size)
 
