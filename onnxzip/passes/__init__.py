@@ -19,6 +19,7 @@ from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_clips import merge_clips
 from onnxzip.passes.merge_common import merge_common
+from onnxzip.passes.merge_concats import merge_concats
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_moves import merge_moves
 from onnxzip.passes.merge_reduces import merge_reduces
@@ -68,6 +69,7 @@ PASSES: tuple[Pass, ...] = (
     square,
     merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
     move_views,  # after those two: what is beside each other is settled by less
+    merge_concats,  # after the former, which may take the whole of it
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
     compute_on_table,  # what it puts on constants is computed in the next round
