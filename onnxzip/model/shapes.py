@@ -27,6 +27,9 @@ _PROPAGATED_TILE = 2**16
 _SLICE_COPIES_SYMBOLS = 10
 """In this opset inference gives a sliced axis the name of the whole one: names cannot be trusted where there is a Slice."""
 
+_SQUEEZE_SORTED = 11
+"""Before this opset inference misreads the axes of a Squeeze that are not in order."""
+
 _PROPAGATED_BYTES = 1024
 """Larger initializers cannot be shapes or indices that inference propagates; it gets their type only."""
 
@@ -40,6 +43,7 @@ class Shapes:
 
     def __init__(self, model: ir.Model) -> None:
         self._opsets = dict(model.graph.opset_imports)
+        self._trust_names = not _copies_symbols(model)
         self._types: dict[str, onnx.TypeProto] = {}
         for name, kind in _infer(model):
             if (
@@ -52,7 +56,10 @@ class Shapes:
         tensor = self._tensor(value)
         if tensor is None or not tensor.HasField("shape"):
             return None
-        return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
+        names = self._trust_names
+        return tuple(
+            d.dim_value if d.HasField("dim_value") else (names and d.dim_param) or None for d in tensor.shape.dim
+        )
 
     def rank(self, value: ir.Value | None) -> int | None:
         """The number of axes, or None."""
@@ -157,15 +164,14 @@ def _without_weights(model: ir.Model) -> ir.Model:
     Nor of the inputs of bodies: what a Loop carries may change its shape at every turn.
     """
     copy = model.clone()
-    if opset_of(copy) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(copy)):
-        for value in copy.graph.inputs:
-            _forget_symbols(value)
     for value in tuple(copy.graph.initializers.values()):
         if value.const_value is not None and value.const_value.nbytes > _PROPAGATED_BYTES:
             del copy.graph.initializers[value.name or ""]
             if value not in copy.graph.inputs:
                 copy.graph.inputs.append(value)
     for node in all_nodes(copy):
+        if is_op(node, "Squeeze") and opset_of(copy) < _SQUEEZE_SORTED and "axes" in node.attributes:
+            node.attributes["axes"] = ir.AttrInt64s("axes", sorted(node.attributes.get_ints("axes", [])))
         for output in node.outputs:
             if node.domain in ONNX_DOMAINS:
                 output.shape, output.type = None, None
@@ -175,9 +181,9 @@ def _without_weights(model: ir.Model) -> ir.Model:
     return copy
 
 
-def _forget_symbols(value: ir.Value) -> None:
-    if value.shape is not None:
-        value.shape = ir.Shape([d if isinstance(d, int) else None for d in value.shape])
+def _copies_symbols(model: ir.Model) -> bool:
+    """Whether sizes of the same name may be different ones."""
+    return opset_of(model) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(model))
 
 
 def _types_of(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:

@@ -1,6 +1,7 @@
 """Exact rewrites. `PASSES` is the order they run in; the runner repeats it until nothing changes."""
 
 from onnxzip.passes.context import Pass
+from onnxzip.passes.cut_shuffles import cut_shuffles
 from onnxzip.passes.fold_constants import fold_constants
 from onnxzip.passes.fuse_affine_after import fuse_affine_after
 from onnxzip.passes.fuse_affine_before import fuse_affine_before
@@ -9,9 +10,11 @@ from onnxzip.passes.lift_constants import lift_constants
 from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_common import merge_common
+from onnxzip.passes.merge_concats import merge_concats
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_reshapes import merge_reshapes
 from onnxzip.passes.merge_transposes import merge_transposes
+from onnxzip.passes.merge_views import merge_views
 from onnxzip.passes.move_views import move_views
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
@@ -23,7 +26,10 @@ PASSES: tuple[Pass, ...] = (
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,
     merge_reshapes,
-    move_views,  # after those two: what is beside each other is settled by less
+    merge_views,  # after those two, which need to know less
+    cut_shuffles,
+    merge_concats,
+    move_views,  # last of these: what is beside each other is settled by less
     merge_casts,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
