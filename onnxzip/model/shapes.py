@@ -31,6 +31,9 @@ _PROPAGATED_TILE = 2**16
 _SLICE_COPIES_SYMBOLS = 10
 """In this opset inference gives a sliced axis the name of the whole one: names cannot be trusted where there is a Slice."""
 
+_SQUEEZE_SORTED = 11
+"""Before this opset inference misreads the axes of a Squeeze that are not in order."""
+
 _PROPAGATED_BYTES = 1024
 """Larger initializers cannot be shapes or indices that inference propagates; it gets their type only."""
 
@@ -44,6 +47,7 @@ class Shapes:
 
     def __init__(self, model: ir.Model) -> None:
         self._opsets = dict(model.graph.opset_imports)
+        self._trust_names = not _copies_symbols(model)
         self._types: dict[str, onnx.TypeProto] = {}
         self.refine: Callable[[ir.Value], tuple[Dim, ...] | None] | None = None
         """Asked where inference does not know a size: see `onnxzip.model.symbols`."""
@@ -65,7 +69,10 @@ class Shapes:
         tensor = self._tensor(value)
         if tensor is None or not tensor.HasField("shape"):
             return None
-        return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
+        named = self._trust_names
+        return tuple(
+            d.dim_value if d.HasField("dim_value") else (named and d.dim_param) or None for d in tensor.shape.dim
+        )
 
     def rank(self, value: ir.Value | None) -> int | None:
         """The number of axes, or None."""
@@ -173,7 +180,6 @@ def _for_inference(model: ir.Model) -> onnx.ModelProto:
     Not even of outputs: the shape that is declared for an output is a promise that runtimes do not hold exporters to.
     Nor of the inputs of bodies: what a Loop carries may change its shape at every turn.
     """
-    nameless = opset_of(model) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(model))
 
     def declared(value: ir.Value) -> tuple[ir.TypeProtocol | None, ir.Shape | None]:
         node = value.producer()
@@ -182,15 +188,28 @@ def _for_inference(model: ir.Model) -> onnx.ModelProto:
         if not value.is_graph_input():
             tensor = value.const_value
             return (value.type, value.shape) if tensor is None else (ir.TensorType(tensor.dtype), _shape_of(tensor))
-        if value.graph is not model.graph:
-            return value.type, None
-        return value.type, _without_symbols(value.shape) if nameless else value.shape
+        return value.type, value.shape if value.graph is model.graph else None
 
     proto = model_proto(model, _small, declared)
-    proto.ir_version = max(
-        proto.ir_version, 4
-    )  # before, inference looks at initializers only where they are inputs too
+    # in older versions inference looks at initializers only where they are inputs too
+    proto.ir_version = max(proto.ir_version, 4)
+    if opset_of(model) < _SQUEEZE_SORTED:
+        _sort_squeezed(proto.graph)
     return proto
+
+
+def _sort_squeezed(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Squeeze" and attribute.name == "axes":
+                attribute.ints[:] = sorted(attribute.ints)
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                _sort_squeezed(body)
+
+
+def _copies_symbols(model: ir.Model) -> bool:
+    """Whether sizes of the same name may be different ones."""
+    return opset_of(model) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(model))
 
 
 def _small(value: ir.Value, tensor: ir.TensorProtocol) -> ir.TensorProtocol | None:
@@ -199,10 +218,6 @@ def _small(value: ir.Value, tensor: ir.TensorProtocol) -> ir.TensorProtocol | No
 
 def _shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
     return ir.Shape(tensor.shape.numpy())
-
-
-def _without_symbols(shape: ir.Shape | None) -> ir.Shape | None:
-    return None if shape is None else ir.Shape([d if isinstance(d, int) else None for d in shape])
 
 
 def _types_of(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:

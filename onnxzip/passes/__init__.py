@@ -28,6 +28,7 @@ from onnxzip.passes.merge_siblings import merge_siblings
 from onnxzip.passes.merge_sizes import merge_sizes
 from onnxzip.passes.merge_squeezes import merge_squeezes
 from onnxzip.passes.merge_transposes import merge_transposes
+from onnxzip.passes.merge_views import merge_views
 from onnxzip.passes.move_views import move_views
 from onnxzip.passes.one_hot_to_gather import one_hot_to_gather
 from onnxzip.passes.raise_clip import raise_clip
@@ -38,6 +39,7 @@ from onnxzip.passes.raise_mean import raise_mean
 from onnxzip.passes.raise_softmax import raise_softmax
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
+from onnxzip.passes.reshape_once import reshape_once
 from onnxzip.passes.resolve_ifs import resolve_ifs
 from onnxzip.passes.shortcut_to_conv import shortcut_to_conv
 from onnxzip.passes.simplify_reshapes import simplify_reshapes
@@ -68,8 +70,10 @@ PASSES: tuple[Pass, ...] = (
     split_slices,
     square,
     merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
-    move_views,  # after those two: what is beside each other is settled by less
-    merge_concats,  # after the former, which may take the whole of it
+    merge_views,
+    merge_concats,
+    reshape_once,
+    move_views,  # last of these: what is beside each other is settled by less
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
     compute_on_table,  # what it puts on constants is computed in the next round

@@ -1,117 +1,65 @@
-"""Concats in a row become one, and Reshapes in front of a Concat become one behind it.
-
-    Concat(Concat(a, b), c) = Concat(a, b, c)
-    Concat(Reshape(a), Reshape(b)) = Reshape(Concat(a, b))
+"""Concats of Concats, and of the parts of a Split.
 
 Exact. Legal cases:
-1. A Concat that one other Concat alone reads, along the same axis.
-2. All that a Concat reads is given by Reshape, Squeeze, Unsqueeze or Flatten, each read by it alone. The axes before the
-   concatenated one are those of the sources, and so the elements of each of them stand in one piece behind each other,
-   before and after: the sources are concatenated along that axis, if their axes behind it are alike, and reshaped once.
-Left alone: axes counted from different ends where the rank is not known; sizes behind the axis that are not known.
+1. A Concat that one Concat on the same axis alone reads: its inputs take its place there.
+2. All outputs of a Split, next to each other and in order, in a Concat on the same axis: what was split takes their place;
+   where nothing else is in the Concat, the Concat goes too.
+Left alone: an inner Concat that others read too.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.edit import add_constant, discard, new_node, replace, sole_consumer
-from onnxzip.model.shapes import Dim
+from onnxzip.model.edit import can_replace, discard, is_read, new_node, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op
 from onnxzip.passes.context import Context
-from onnxzip.passes.fusion import bytes_freed
 from onnxzip.passes.local import local
-from onnxzip.passes.noops import same_shape
-from onnxzip.passes.size import compact, initializer_bytes, node_bytes
-
-_SHAPE_ONLY = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
 @local("Concat")
 def merge_concats(node: ir.Node, context: Context) -> bool:
-    """Read what inner Concats read; concatenate before reshaping."""
-    return _flatten(node, context) or _reshape_once(node, context)
+    """Let a Concat read what Concats and Splits before it read."""
+    rank = context.shapes.rank(node.outputs[0])
+    axis = _axis(node, rank)
+    for index, value in enumerate(node.inputs):
+        before = value.producer() if value is not None else None
+        if value is None or before is None or before.graph is not node.graph or _axis(before, rank) != axis:
+            continue
+        if is_op(before, "Concat") and sole_consumer(value) is node:  # case 1
+            return _read(node, [*node.inputs[:index], *before.inputs, *node.inputs[index + 1 :]], context)
+        end = index + len(before.outputs)
+        if is_op(before, "Split") and list(node.inputs[index:end]) == list(before.outputs):  # case 2
+            merged = [*node.inputs[:index], before.inputs[0], *node.inputs[end:]]
+            if (len(merged) == 1 or all(_only_here(o, node) for o in before.outputs)) and _read(node, merged, context):
+                return True
+    return False
 
 
-def _axis(node: ir.Node, context: Context) -> int | None:
-    axis, rank = node.attributes.get_int("axis", 1), context.shapes.rank(node.outputs[0])
-    if axis >= 0:
-        return axis
-    return None if rank is None else axis + rank
+def _axis(node: ir.Node, rank: int | None) -> int | None:
+    """The axis, counted from the front where the rank is known."""
+    axis = node.attributes.get_int("axis", 0 if is_op(node, "Split") else None)
+    return axis if axis is None or rank is None or rank == 0 else axis % rank
 
 
-def _flatten(node: ir.Node, context: Context) -> bool:
-    """Case 1."""
-    axis, given = _axis(node, context), list[ir.Value | None]()
-    for value in node.inputs:
-        inner = value.producer() if value is not None else None
-        if inner is None or not is_op(inner, "Concat") or value is None or sole_consumer(value) is not node or inner.graph is not node.graph or axis is None or _axis(inner, context) != axis:
-            given.append(value)
-        else:
-            given += inner.inputs
-    if len(given) == len(node.inputs):
+def _only_here(value: ir.Value, node: ir.Node) -> bool:
+    return sole_consumer(value) is node or not is_read(value)
+
+
+def _read(node: ir.Node, inputs: list[ir.Value | None], context: Context) -> bool:
+    """Let the Concat read these; a Concat of one goes."""
+    old, result, graph = tuple(node.inputs), node.outputs[0], node.graph
+    if len(inputs) == 1 and inputs[0] is not None and can_replace(result, inputs[0]):
+        replace(result, inputs[0])
+    elif isinstance(graph, ir.Graph):
+        axis = node.attributes.get_int("axis")
+        merged = new_node(
+            "Concat", inputs, context.names.fresh(result.name or "concat"), name=node.name or "", axis=axis
+        )
+        graph.append(merged)
+        replace(result, merged.outputs[0])
+    else:
         return False
-    old = node.inputs
-    node.resize_inputs(len(given))
-    for index, value in enumerate(given):
-        node.replace_input_with(index, value)
+    remove(node)
     discard(old)
-    return True
-
-
-def _reshape_once(node: ir.Node, context: Context) -> bool:
-    """Case 2."""
-    axis, sources = _axis(node, context), list[ir.Value]()
-    for value in node.inputs:
-        inner = value.producer() if value is not None else None
-        if inner is None or value is None or not is_op(inner, *_SHAPE_ONLY) or inner.inputs[0] is None:
-            return False
-        if sole_consumer(value) is not node or inner.graph is not node.graph:
-            return False
-        sources.append(inner.inputs[0])
-    shape = context.shapes.of(node.outputs[0])
-    if axis is None or shape is None or len(sources) < 2 or not _stand_in_one_piece(node, sources, axis, context):
-        return False
-    behind = [d for d in shape[axis:] if isinstance(d, int) and d > 0]
-    if len(behind) < len(shape) - axis:
-        return False
-    target = np.array([0] * axis + behind, np.int64)
-    return _put(node, sources, axis, target, context)
-
-
-def _stand_in_one_piece(node: ir.Node, sources: list[ir.Value], axis: int, context: Context) -> bool:
-    """Whether the axes before `axis` are those of the sources, and the sources differ in nothing but `axis`."""
-    shapes = [context.shapes.of(s) for s in sources]
-    first = shapes[0]
-    if first is None or len(first) <= axis:
-        return False
-    return all(
-        shape is not None
-        and len(shape) == len(first)
-        and _alike(shape[:axis], first[:axis])
-        and _alike(shape[axis + 1 :], first[axis + 1 :])
-        and _alike(shape[:axis], (context.shapes.of(value) or ())[:axis])
-        for shape, value in zip(shapes, node.inputs, strict=True)
-    )
-
-
-def _alike(one: tuple[Dim, ...], other: tuple[Dim, ...]) -> bool:
-    return not one or same_shape(one, other)
-
-
-def _put(node: ir.Node, sources: list[ir.Value], axis: int, target: np.ndarray, context: Context) -> bool:
-    graph, gone = node.graph, [n for v in node.inputs if v is not None and (n := v.producer()) is not None]
-    if not isinstance(graph, ir.Graph):
-        return False
-    content = compact(target)
-    added = initializer_bytes(content, "joined_shape") + node_bytes(new_node("Reshape", [], "reshaped")) + 30
-    if not context.affords(added - bytes_freed(gone)):
-        return False
-    joined = new_node("Concat", sources, context.names.fresh("joined"), axis=axis)
-    shape = add_constant(graph, content, context.names.fresh("joined_shape"))
-    reshaped = new_node("Reshape", [joined.outputs[0], shape], context.names.fresh("reshaped"))
-    graph.insert_before(node, [joined, reshaped])
-    replace(node.outputs[0], reshaped.outputs[0])
-    discard([node.outputs[0]])
     return True

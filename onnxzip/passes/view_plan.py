@@ -201,8 +201,8 @@ def _plan_exit(found: Plan, value: ir.Value, node: ir.Node, back: View, shape: S
     """Let view nodes after the region be replaced by one view of what the region gives, where that is not more."""
     best: tuple[int, list[ir.Node], View] | None = None
     chain: list[ir.Node] = []
-    current: ir.Node | None = node
-    while current is not None and current.graph is value.graph and len(chain) < _CHAIN:
+    first, current = back, node if node.graph is value.graph else None
+    while current is not None and len(chain) < _CHAIN:
         view = view_of(current, context)
         if view is None or current in found.removed or any(v is value for v in current.inputs[1:]):
             break
@@ -210,12 +210,13 @@ def _plan_exit(found: Plan, value: ir.Value, node: ir.Node, back: View, shape: S
         price = nodes_for(back, shape) - len(chain)
         if price <= 0 and (best is None or price < best[0]):
             best = price, chain, back
-        current = sole_consumer(current.outputs[0])
+        after = sole_consumer(current.outputs[0])
+        current = after if after is not None and after.graph is value.graph else None
     if best is None:
         return False
     result, need = best[1][-1].outputs[0], (value, best[2])
-    outputs = [r for r, n in found.exits.items() if n == need and r.is_graph_output()]
-    if outputs and result.is_graph_output():
+    named = [r for r, n in found.exits.items() if n == need and r.is_graph_output()]
+    if result.is_graph_output() and (named or (value.is_graph_output() and need[1] == first)):
         return False  # one value cannot have two names
     found.exits[result] = need
     found.removed.update(dict.fromkeys(best[1]))

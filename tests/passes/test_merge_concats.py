@@ -1,62 +1,63 @@
-"""Concats in a row become one; Reshapes in front of a Concat become one behind it."""
+"""Concats of Concats, and Splits that are put together again."""
 
-import numpy as np
 import pytest
 
 from onnxzip.passes.merge_concats import merge_concats
-from tests.helpers.graphs import assert_nodes, initializer, model, op_types
+from tests.helpers.graphs import assert_nodes, model, op_types
 from tests.helpers.numerics import assert_equivalent
 from tests.passes.helpers import apply, assert_untouched
 
 
-def test_case_1():
-    before = model("""g (float[N,2] x, float[N,3] z) => (float[N,A] y) {
-        a = Concat<axis=1>(x, z) b = Concat<axis=-1>(z, a, x) y = Concat<axis=1>(b, x) }""")
-    after, _ = apply(before, merge_concats)
-    assert_nodes(after, "y = Concat<axis: int = 1>(z, x, z, x, x)")
+def merged(text):
+    before = model(text)
+    after, outcome = apply(before, merge_concats)
+    assert outcome.changes > 0
     assert_equivalent(before, after, rtol=0)
+    return after
 
 
-SPLIT = {"s": np.array([0, 3, 2, 5], np.int64)}
-
-
-def test_case_2():
-    before = model(
-        """g (float[N,6,1,5] x, float[N,6,1,5] z) => (float[N,6,2,5] y) {
-            p = Relu(x) q = Relu(z) a = Reshape(p, s) b = Reshape(q, s) c = Concat<axis=1>(a, b) y = Neg(c) }""",
-        **SPLIT,
+def test_a_concat_of_concats_is_one():
+    after = merged(
+        "g (float[N,2] x, float[N,3] z) => (float[N,A] y) { a = Concat<axis=1>(x, z) b = Concat<axis=-1>(z, a) y = Concat<axis=1>(b, x) }"
     )
-    after, _ = apply(before, merge_concats)
-    assert op_types(after) == ["Relu", "Relu", "Concat", "Reshape", "Neg"]
-    assert initializer(after, "joined_shape").tolist() == [0, 6, 2, 5]
-    assert_equivalent(before, after, rtol=0)
+    assert_nodes(after, "y = Concat <axis: int=1> (z, x, z, x)")
 
 
-def test_case_2_with_sizes_of_their_own():
-    before = model(
-        """g (float[N,4,5] x, float[N,6,5] z) => (float[N,A,5] y) {
-            a = Unsqueeze(x, i) b = Unsqueeze(z, i) c = Concat<axis=1>(a, b) y = Squeeze(c, i) }""",
-        i=np.array([2], np.int64),
+def test_a_split_put_together_again_is_what_was_split():
+    after = merged(
+        "g (float[N,6] x) => (float[N,6] y) { t = Sin(x) a, b = Split<axis=1, num_outputs=2>(t) c = Concat<axis=1>(a, b) y = Relu(c) }"
     )
-    after, _ = apply(before, merge_concats)
-    assert op_types(after) == ["Concat", "Reshape", "Squeeze"]
-    assert_equivalent(before, after, rtol=0)
+    assert op_types(after) == ["Sin", "Relu"]
+    after = merged(
+        "g (float[N,6] x) => (float[N,A] y) { a, b = Split<axis=1, num_outputs=2>(x) y = Concat<axis=1>(x, a, b) }"
+    )
+    assert_nodes(after, "y = Concat <axis: int=1> (x, x)")
+
+
+def test_a_split_that_others_read_too_stays():
+    after = merged(
+        "g (float[N,6] x) => (float[N,6] y, float[N,3] z) { t = Sin(x) a, b = Split<axis=1, num_outputs=2>(t) c = Concat<axis=1>(a, b) y = Relu(c) z = Relu(a) }"
+    )
+    assert op_types(after) == ["Sin", "Split", "Relu", "Relu"]
+
+
+def test_between_an_input_and_an_output_a_concat_of_one_is_left():
+    after = merged(
+        "g (float[N,6] x) => (float[N,6] y) { a, b = Split<axis=1, num_outputs=2>(x) y = Concat<axis=1>(a, b) }"
+    )
+    assert_nodes(after, "y = Concat <axis: int=1> (x)")
 
 
 @pytest.mark.parametrize(
-    "text",
+    "nodes",
     [
-        # another axis
-        "g (float[N,2] x) => (float[A,B] y) { a = Concat<axis=0>(x, x) y = Concat<axis=1>(a, a) }",
-        # others read the inner one
-        "g (float[N,2] x) => (float[N,4] a, float[N,6] y) { a = Concat<axis=1>(x, x) y = Concat<axis=1>(a, x) }",
-        # the axis in front is another one
-        "g (float[4,6,1,5] x, float[4,6,1,5] z) => (float[A,B,C] y) { a = Reshape(x, t) b = Reshape(z, t) y = Concat<axis=1>(a, b) }",
-        # the axes behind are not alike
-        "g (float[N,6,1,5] x, float[N,5,6,1] z) => (float[N,6,2,5] y) { a = Reshape(x, s) b = Reshape(z, s) y = Concat<axis=1>(a, b) }",
-        # one of them is not reshaped
-        "g (float[N,6,1,5] x, float[N,3,2,5] z) => (float[N,6,2,5] y) { a = Reshape(x, s) y = Concat<axis=1>(a, z) }",
+        "a = Concat<axis=0>(x, x) y = Concat<axis=1>(a, a)",
+        "a = Concat<axis=1>(x, x) y = Concat<axis=1>(a, a)",
+        "a = Concat<axis=1>(x, x) z = Relu(a) y = Concat<axis=1>(a, z)",
+        "a, b = Split<axis=1, num_outputs=2>(x) y = Concat<axis=1>(b, a)",
+        "a, b = Split<axis=1, num_outputs=2>(x) c = Relu(b) y = Concat<axis=1>(x, a, c)",
+        "a, b = Split<axis=1, num_outputs=2>(x) y = Concat<axis=0>(a, b)",
     ],
 )
-def test_left_alone(text):
-    assert_untouched(model(text, t=np.array([2, 12, 5], np.int64), **SPLIT), merge_concats)
+def test_leaves_it_alone(nodes):
+    assert_untouched(model(f"g (float[N,6] x) => (float[A,B] y) {{ {nodes} }}"), merge_concats)
