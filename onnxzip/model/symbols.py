@@ -50,8 +50,9 @@ class Symbols:
     def __init__(self, shapes: Shapes, opset: int) -> None:
         self.raw = shapes
         self.opset = opset
-        self._answers: dict[tuple[str, ir.Value], Any] = {}
-        self._axes: dict[tuple[ir.Value, int], Size] = {}
+        # by name, as `Shapes`: an edit that changes what a value holds gives it a new one
+        self._answers: dict[tuple[str, ir.Value | str], Any] = {}
+        self._axes: dict[tuple[ir.Value | str, int], Size] = {}
         self._aliases: dict[str, Size] = {}
 
     def content(self, value: ir.Value | None) -> Elements | None:
@@ -95,15 +96,15 @@ class Symbols:
 
     def axis(self, value: ir.Value, index: int) -> Size:
         """A symbol for an axis that nothing is known about."""
-        return self._axes.setdefault((value, index), Size.of(f"=axis {len(self._axes)}"))
+        return self._axes.setdefault((value.name or value, index), Size.of(f"=axis {len(self._axes)}"))
 
     def _ask(self, kind: str, value: ir.Value | None) -> Any:
         """The answer, if there is one already; else the rule that asks waits until there is."""
         if value is None:
             return None
         question = (kind, value)
-        if question in self._answers:
-            return self._answers[question]
+        if _key(question) in self._answers:
+            return self._answers[_key(question)]
         if self._waiting:
             raise _NeededError(question)
         return self._solve(question)
@@ -115,16 +116,16 @@ class Symbols:
         try:
             while pending:
                 current = pending[-1]
-                if current not in self._answers:
+                if _key(current) not in self._answers:
                     try:
-                        self._answers[current] = self._answer(*current)
+                        self._answers[_key(current)] = self._answer(*current)
                     except _NeededError as needed:
                         pending.append(needed.question)
                         continue
                 pending.pop()
         finally:
             self._waiting = False
-        return self._answers[question]
+        return self._answers[_key(question)]
 
     def _answer(self, kind: str, value: ir.Value) -> Any:
         node = value.producer()
@@ -204,6 +205,11 @@ class Symbols:
             return single
         same: Size | None = _rule(UNIFORM_RULES, self, node, value)
         return same
+
+
+def _key(question: tuple[str, ir.Value]) -> tuple[str, ir.Value | str]:
+    kind, value = question
+    return kind, value.name or value
 
 
 Rule = Callable[[Any, ir.Node, ir.Value], Any]
