@@ -89,8 +89,10 @@ def _steps(node: ir.Node, rank: int, context: Context) -> dict[int, int] | None:
     starts, ends, axes, steps = (array(v) for v in given)
     if starts is None or ends is None or steps is None or (given[2] is not None and axes is None):
         return None
-    named = range(len(starts)) if axes is None else [int(a) % rank for a in axes]
-    whole = not starts.any() and bool((ends >= _NO_END).all()) and bool((steps >= 1).all())
+    named = list(range(len(starts))) if axes is None else [int(a) % rank for a in axes]
+    shape = context.shapes.of(node.inputs[0]) or (None,) * rank
+    lasts = [size if isinstance(size := shape[axis], int) else _NO_END for axis in named]
+    whole = not starts.any() and all(e >= last for e, last in zip(ends, lasts, strict=True)) and (steps >= 1).all()
     if not whole or min(named, default=0) < 2 or len(set(named)) != len(starts):
         return None
     return {axis: int(step) for axis, step in zip(named, steps, strict=True)}
