@@ -41,26 +41,42 @@ def broadcast_all(asks: Asks, shapes: list[Extent | None], value: ir.Value) -> E
 
 
 def _reshape(asks: Asks, node: ir.Node, value: ir.Value) -> Extent | None:
-    """Case by case: a size, a copy (0), the rest (-1). A computed size may be 0 only where the input is empty too."""
+    """Element by element of the target: a size, a copy (0), the rest (-1).
+
+    A computed size that turns out to be 0 is a copy as well. So it counts only where that makes no difference.
+    """
     target, source = asks.content(node.inputs[1]), asks.shape(node.inputs[0])
     if target is None or target.ndim != 1:
         return None
     copies = not node.attributes.get_int("allowzero", 0)
+    known = [_is_known(item) for item in target]
+    rests = [axis for axis, item in enumerate(target) if item is not None and item.known == -1]
+    complete = source is not None and all(known) and product(target) == product(source)
     result: list[Size] = []
-    rest: int | None = None
     for axis, item in enumerate(target):
-        size: Size = asks.axis(value, axis)
-        if item == ZERO and copies:
-            size = source[axis] if source is not None and axis < len(source) else size
-        elif item is not None and item.known == -1:
-            rest = axis
-        elif item is not None and item.low is not None and item.low >= 0:
+        there = source[axis] if source is not None and axis < len(source) else None
+        size = asks.axis(value, axis)
+        if copies and item == ZERO:
+            size = size if there is None else there
+        elif known[axis] and (
+            not copies or complete or item.low > 0 or (there is not None and _are_0_together(item, there))
+        ):
             size = item
         result.append(size)
-    if rest is not None and source is not None:
-        others = product(s for i, s in enumerate(result) if i != rest)
-        result[rest] = product(source).over(others) or result[rest]
+    if len(rests) == 1 and source is not None:
+        others = product(s for i, s in enumerate(result) if i != rests[0])
+        result[rests[0]] = product(source).over(others) or result[rests[0]]
     return tuple(result)
+
+
+def _is_known(item: Size | None) -> bool:
+    return item is not None and item.low is not None and item.low >= 0
+
+
+def _are_0_together(a: Size, b: Size) -> bool:
+    """Whether one is a multiple of the other by a number."""
+    ratio = a.over(b) or b.over(a)
+    return ratio is not None and bool(ratio.known)
 
 
 def _flatten(asks: Asks, node: ir.Node, value: ir.Value) -> Extent | None:

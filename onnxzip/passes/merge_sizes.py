@@ -19,6 +19,7 @@ from onnxzip.model.elements import Extent
 from onnxzip.model.symbol_contents import CONTENT_RULES
 from onnxzip.model.walk import bodies_of, is_op
 from onnxzip.passes.context import Context, Outcome
+from onnxzip.passes.scope import dying
 from onnxzip.passes.size import node_bytes
 
 _RANK = 8
@@ -71,15 +72,16 @@ def _merge_node(node: ir.Node, known: _Known, context: Context) -> bool:
         return False
     items: Extent = tuple(found.flat)
     key = (context.shapes.dtype(value), found.shape, items)
-    earlier = known.values.get(key)
-    if earlier is not None and is_read(value) and can_replace(value, earlier):  # case 1
+    if not _is_alive(known.values.setdefault(key, value)):
+        known.values[key] = value
+    earlier = known.values[key]
+    if earlier is not value and is_read(value) and can_replace(value, earlier):  # case 1
         _put(value, earlier)
         return True
     made = _as_shape(node, items, known, context) if found.ndim == 1 and is_read(value) else None
     if made is not None:  # case 2
         _put(value, made.outputs[0])
-        value = made.outputs[0]
-    known.values.setdefault(key, value)
+        known.values[key] = made.outputs[0]
     return made is not None
 
 
@@ -98,30 +100,23 @@ def _as_shape(node: ir.Node, items: Extent, known: _Known, context: Context) -> 
     if axes is None or context.opset < 15 or context.shapes.dtype(node.outputs[0]) != ir.DataType.INT64:
         return None
     source, start, end = axes
+    if not _is_alive(source):
+        del known.axes[items]
+        return None
     rank = context.shapes.rank(source)
     if node.graph is None or (is_op(node, "Shape") and (node.inputs[0] is source or start or end != rank)):
         return None
     made = new_node("Shape", [source], "", name=node.name or "")
     if start or end != rank:
         made.attributes.update({k: ir.AttrInt64(k, at) for k, at in (("start", start), ("end", end))})
-    dying = _dying(node)
-    if node_bytes(made) > sum(map(node_bytes, dying)):
+    if node_bytes(made) > sum(map(node_bytes, dying([node]))):
         return None
     made.outputs[0].name = context.names.fresh(node.outputs[0].name or "sizes")
     node.graph.insert_before(node, made)
     return made
 
 
-def _dying(node: ir.Node) -> list[ir.Node]:
-    """The node, and what nobody else reads of what it reads."""
-    gone = {node: None}
-    pending = [node]
-    while pending:
-        for value in pending.pop().inputs:
-            producer = value.producer() if value is not None else None
-            if value is None or producer is None or producer in gone or value.is_graph_output():
-                continue
-            if len(producer.outputs) == 1 and all(use.node in gone for use in value.uses()):
-                gone[producer] = None
-                pending.append(producer)
-    return list(gone)
+def _is_alive(value: ir.Value) -> bool:
+    """Whether a value that was there before still is."""
+    producer = value.producer()
+    return value.is_graph_input() if producer is None else producer.graph is not None

@@ -13,17 +13,20 @@ Left alone: what is one node with a constant already; a chain that others read i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.constants import array
+from onnxzip.model.constants import array, constant
 from onnxzip.model.edit import add_constant, can_replace, discard, new_node, remove, replace, sole_consumer
 from onnxzip.model.elements import Extent
 from onnxzip.model.sizes import ONE, ZERO, Size
 from onnxzip.model.walk import is_op
 from onnxzip.passes.context import Context
 from onnxzip.passes.local import local
-from onnxzip.passes.size import compact
+from onnxzip.passes.scope import dying
+from onnxzip.passes.size import compact, constant_bytes, initializer_bytes, node_bytes
 
 _LINKS = 16
 """Longer chains are shortened step by step."""
@@ -42,19 +45,18 @@ def simplify_reshapes(node: ir.Node, context: Context) -> bool:
         if before is None or not (index or worth):
             continue
         if before == after and can_replace(node.outputs[0], source):  # case 1
-            read = node.inputs
-            replace(node.outputs[0], source)
-            remove(node)
-            discard(read)
+            _put(node, source)
             return True
-        made = _direct(node, source, before, after, context)
-        if made is not None:
-            read = node.inputs
-            replace(node.outputs[0], made.outputs[0])
-            remove(node)
-            discard(read)
+        if _put_direct(node, source, _Change(before, after), context):
             return True
     return False
+
+
+class _Change(NamedTuple):
+    """A shape before and after."""
+
+    before: Extent
+    after: Extent
 
 
 def _is_link(node: ir.Node, context: Context) -> bool:
@@ -101,26 +103,59 @@ def _sources(node: ir.Node, context: Context) -> list[ir.Value]:
     return found
 
 
-def _direct(node: ir.Node, source: ir.Value, before: Extent, after: Extent, context: Context) -> ir.Node | None:
-    """One node, put before `node`, that makes the shape `after` of `source`. Cases 2, 3 and 4."""
-    graph = node.graph
-    if graph is None:
-        return None
-    inserted = _inserted(before, after)
-    removed = _inserted(after, before) if inserted is None else None
+def _put_direct(node: ir.Node, source: ir.Value, change: _Change, context: Context) -> bool:
+    """Let one node make the new shape of `source`, where that costs no bytes. Cases 2, 3 and 4."""
+    inserted, removed = _inserted(change.before, change.after), _inserted(change.after, change.before)
     axes = inserted if inserted is not None else removed
-    op = "Unsqueeze" if inserted is not None else "Squeeze"
+    op = "Reshape" if axes is None else "Squeeze" if inserted is None else "Unsqueeze"
+    content = axes if axes is not None else _target(node, source, change, context)
+    graph = node.graph
+    if content is None or graph is None:
+        return False
     name = context.names.fresh(node.outputs[0].name or "reshaped")
     if axes is not None and context.opset < 13:
         made = new_node(op, [source], name, name=node.name or "", axes=axes)
+        added = node_bytes(made)
     else:
-        content = axes if axes is not None else _target(node, source, before, after, context)
-        if content is None:
-            return None
-        constant = add_constant(graph, compact(np.asarray(content, np.int64)), context.names.fresh("shape"))
-        made = new_node(op if axes is not None else "Reshape", [source, constant], name, name=node.name or "")
+        tensor, name_of_constant = compact(np.asarray(content, np.int64)), context.names.fresh("shape")
+        made = new_node(op, [source, ir.Value(name=name_of_constant)], name, name=node.name or "")
+        added = node_bytes(made) + initializer_bytes(tensor, name_of_constant)
+        if not _may_add(added, node, source, context):
+            return False
+        made.replace_input_with(1, add_constant(graph, tensor, name_of_constant))
     graph.insert_before(node, made)
-    return made
+    _put(node, made.outputs[0])
+    return True
+
+
+def _put(node: ir.Node, value: ir.Value) -> None:
+    read = node.inputs
+    replace(node.outputs[0], value)
+    remove(node)
+    discard(read)
+
+
+def _may_add(added: int, node: ir.Node, source: ir.Value, context: Context) -> bool:
+    """Whether so many bytes come back: equal constants are stored once, so readers of one target that are alike count together."""
+    together = {node: None}
+    if is_op(node, "Reshape") and node.inputs[1] is not None and array(node.inputs[1]) is None:
+        together |= {use.node: None for use in node.inputs[1].uses() if _are_alike(use.node, node, context)}
+    each = [node_bytes(n) for n in together]
+    gone = dying(together, keep={source, *(n.inputs[0] for n in together if n is not node and n.inputs[0] is not None)})
+    freed = sum(map(node_bytes, gone)) - sum(each) + each[0]
+    freed += sum(constant_bytes(v) for v in _constants_of(gone))
+    return context.allowed.prefer == "nodes" or added <= freed
+
+
+def _constants_of(gone: list[ir.Node]) -> list[ir.Value]:
+    """Constants that only these nodes read."""
+    read = dict.fromkeys(v for n in gone for v in n.inputs if v is not None and constant(v) is not None)
+    return [v for v in read if all(use.node in gone for use in v.uses())]
+
+
+def _are_alike(one: ir.Node, other: ir.Node, context: Context) -> bool:
+    shape = context.symbols.shape
+    return shape(one.inputs[0]) == shape(other.inputs[0]) and shape(one.outputs[0]) == shape(other.outputs[0])
 
 
 def _inserted(before: Extent, after: Extent) -> list[int] | None:
@@ -137,8 +172,9 @@ def _inserted(before: Extent, after: Extent) -> list[int] | None:
     return axes if at == len(before) and axes else None
 
 
-def _target(node: ir.Node, source: ir.Value, before: Extent, after: Extent, context: Context) -> list[int] | None:
+def _target(node: ir.Node, source: ir.Value, change: _Change, context: Context) -> list[int] | None:
     """Case 4."""
+    before, after = change
     target: list[int] = []
     for index, size in enumerate(after):
         if index < len(before) and before[index] == size:
