@@ -179,7 +179,7 @@ def test_squeeze_that_must_have_happened_case_2(rest):
         zero=np.array([0]),
         w=np.ones((4, 3), np.float32),
     )
-    after, outcome = apply(before, resolve_ifs, remove_dead)
+    after, _ = apply(before, resolve_ifs, remove_dead)
     assert "Squeeze" in op_types(after)
     assert "Gather" not in op_types(after)
     batch = {"x": np.arange(8, dtype=np.float32).reshape(2, 4, 1)}
