@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.constants import array
@@ -52,7 +53,7 @@ def _defaults(node: ir.Node, context: Context) -> Iterator[int]:
             yield index
     lengths = array(node.inputs[_LENGTHS]) if count > _LENGTHS else None
     whole = lengths is not None and lengths.shape == (given[1],) and isinstance(given[0], int)
-    if whole and bool((lengths == given[0]).all()):
+    if lengths is not None and whole and bool(np.all(lengths == given[0])):
         yield _LENGTHS
 
 
