@@ -48,6 +48,7 @@ from onnxzip.passes.split_slices import split_slices
 from onnxzip.passes.square import square
 from onnxzip.passes.transposes_into_gemm import transposes_into_gemm
 from onnxzip.passes.trim_bodies import trim_ifs, trim_loops
+from onnxzip.passes.trim_recurrent import trim_recurrent
 from onnxzip.passes.unroll_loops import unroll_loops
 
 PASSES: tuple[Pass, ...] = (
@@ -61,6 +62,7 @@ PASSES: tuple[Pass, ...] = (
     trim_loops,
     hoist_common,
     hoist_invariants,
+    trim_recurrent,
     absorb,
     remove_noops,  # links of chains that would hide what is next to what
     merge_transposes,

@@ -36,6 +36,7 @@ from onnxzip.model.walk import count_nodes
 from onnxzip.passes import JUDGED_AT_THE_END, PASSES
 from onnxzip.passes.context import ALLOWED, Allowed, Context, Fuel, Outcome, Pass
 from onnxzip.passes.local import LocalPass, sweep
+from onnxzip.passes.scalar_ranges import give_ranges_scalars
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import PassRecord
 
@@ -244,6 +245,8 @@ class _Run:
             _GuiltyError: something is wrong with it.
         """
         _settle_ir_version(self.model)
+        if give_ranges_scalars(self.model):
+            self.context = self._fresh_context()
         broken = [p for p in problems(self.model, self.expected) if p not in self.flaws]
         if broken:
             raise _GuiltyError(f"the graph is broken: {broken[0]}")
