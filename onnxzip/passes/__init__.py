@@ -11,13 +11,16 @@ from onnxzip.passes.merge_affines import merge_affines
 from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_concats import merge_concats
+from onnxzip.passes.merge_gathers import merge_gathers
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_reshapes import merge_reshapes
+from onnxzip.passes.merge_slices import merge_slices
 from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.merge_views import merge_views
 from onnxzip.passes.move_views import move_views
 from onnxzip.passes.remove_dead import remove_dead
 from onnxzip.passes.remove_noops import remove_noops
+from onnxzip.passes.split_slices import split_slices
 
 PASSES: tuple[Pass, ...] = (
     inline_functions,  # what is inside of functions is seen by no other pass
@@ -29,6 +32,9 @@ PASSES: tuple[Pass, ...] = (
     merge_views,  # after those two, which need to know less
     cut_shuffles,
     merge_concats,
+    merge_slices,
+    split_slices,  # after the former, which needs fewer
+    merge_gathers,
     move_views,  # last of these: what is beside each other is settled by less
     merge_casts,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
