@@ -35,13 +35,13 @@ PASSES: tuple[Pass, ...] = (
     merge_slices,
     split_slices,  # after the former, which needs fewer
     merge_gathers,
-    move_views,  # last of these: what is beside each other is settled by less
     merge_casts,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_affines,  # what no linear operator could take
     merge_initializers,  # makes equal nodes out of nodes with equal constants
     merge_common,
+    move_views,  # by itself: whatever takes a node away without it should have been done
     remove_dead,  # what all of the above left behind
 )
 

@@ -3,10 +3,13 @@
 Exact. Legal cases:
 1. Gather of one index (of no axes), then Unsqueeze of that same axis, which alone reads it: Gather of a list of one index.
 2. Slice of one element of one axis, then Squeeze of that axis, which alone reads it: Gather of one index.
-Left alone: an index or axes that are computed; what would add bytes.
+Left alone: an index or axes that are computed; what would add bytes; case 2 where single numbers lie apart from each other
+in a large tensor (a Gather copies them one by one, a Slice does better).
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import onnx_ir as ir
@@ -20,6 +23,12 @@ from onnxzip.passes.local import local
 from onnxzip.passes.size import compact
 from onnxzip.passes.slices import TO_THE_END, taken_by
 
+_BLOCK = 32
+"""Numbers next to each other that are worth a copy of their own."""
+
+_SMALL = 1024
+_UNKNOWN = 64
+"""A tensor of this many numbers is small, whatever lies where; axes of unknown size count as this."""
 
 _NEW_BYTES = 58
 """Bytes of a Gather and its index, besides names."""
@@ -78,5 +87,9 @@ def _taken_element(node: ir.Node, context: Context) -> tuple[int, int] | None:
     if taken is None or len(taken) != 1:
         return None
     axis, (start, end, step) = next(iter(taken.items()))
+    sizes = context.shapes.of(node.inputs[0]) or ()
+    behind = math.prod(size if isinstance(size, int) else 1 for size in sizes[axis + 1 :])
+    if behind < _BLOCK and math.prod(size if isinstance(size, int) else _UNKNOWN for size in sizes) > _SMALL:
+        return None
     one = end == start + 1 and start != -1
     return (axis, start) if step == 1 and (one or (start == -1 and end >= TO_THE_END)) else None

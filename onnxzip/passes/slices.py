@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxzip.model.constants import array
 from onnxzip.model.edit import add_constant, new_node
+from onnxzip.model.shapes import Dim
 from onnxzip.model.walk import is_op
 from onnxzip.passes.context import Context
 from onnxzip.passes.size import compact
@@ -47,7 +48,14 @@ def taken_by(node: ir.Node, context: Context) -> Taken | None:
     if not len(starts) == len(ends) == len(axes) == len(steps) or len(set(axes)) != len(axes):
         return None
     every = dict(zip(axes, zip(starts, ends, steps, strict=True), strict=True))
-    return {axis: cut for axis, cut in every.items() if (cut[0], cut[2]) != (0, 1) or cut[1] < TO_THE_END}
+    shape = context.shapes.of(node.inputs[0])
+    sizes = {axis: shape[axis] if shape is not None and axis < len(shape) else None for axis in every}
+    return {axis: cut for axis, cut in every.items() if not _is_whole(cut, sizes[axis])}
+
+
+def _is_whole(cut: Cut, size: Dim) -> bool:
+    start, end, step = cut
+    return (start, step) == (0, 1) and (end >= TO_THE_END or (isinstance(size, int) and end >= size))
 
 
 def slice_node(source: ir.Value, taken: Taken, graph: ir.Graph, context: Context, hint: str) -> ir.Node:

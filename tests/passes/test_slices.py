@@ -57,7 +57,6 @@ def test_a_slice_of_a_slice_is_one(first, second):
         ((-1, FAR, 0, 1), (0, 1, 0, 1)),  # counted from an end that is not known
         ((0, FAR, 0, 2), (1, FAR, 0, 1)),
         ((1, FAR, 2, 1), (6, -9, 2, -1)),  # backwards to the start: an end that no number says
-        ((4, 2, 1, 1), (0, 1, 1, 1)),  # nothing is left
     ],
 )
 def test_ranges_that_do_not_compose_are_left_alone(first, second):
@@ -140,8 +139,15 @@ def test_gather_and_unsqueeze_are_a_gather(opset, index, axis, given):
 @pytest.mark.parametrize(("start", "end"), [(2, 3), (-1, FAR), (-3, -2), (5, 6)])
 def test_slice_and_squeeze_are_a_gather(start, end):
     nodes = "a = Slice(x, starts, ends, axes) y = Squeeze(a, axes)"
-    before = graph(nodes, result="A,B", starts=[start], ends=[end], axes=[1])
+    text = f"g (float[N,6,32] x) => (float[A,B] y) {{ {nodes} }}"
+    lists = {"starts": start, "ends": end, "axes": 1}
+    before = model(text, **{name: np.array([number], np.int64) for name, number in lists.items()})
     rewritten(before, merge_gathers, ["Gather"])
+
+
+def test_single_numbers_far_apart_are_left_to_slice():
+    nodes = "a = Slice(x, starts, ends, axes) y = Squeeze(a, axes)"
+    assert_untouched(graph(nodes, result="A,B", starts=[2], ends=[3], axes=[2]), merge_gathers)
 
 
 @pytest.mark.parametrize(
