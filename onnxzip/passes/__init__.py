@@ -20,12 +20,14 @@ from onnxzip.passes.merge_casts import merge_casts
 from onnxzip.passes.merge_clips import merge_clips
 from onnxzip.passes.merge_common import merge_common
 from onnxzip.passes.merge_concats import merge_concats
+from onnxzip.passes.merge_gathers import merge_gathers
 from onnxzip.passes.merge_initializers import merge_initializers
 from onnxzip.passes.merge_moves import merge_moves
 from onnxzip.passes.merge_reduces import merge_reduces
 from onnxzip.passes.merge_reshapes import merge_reshapes
 from onnxzip.passes.merge_siblings import merge_siblings
 from onnxzip.passes.merge_sizes import merge_sizes
+from onnxzip.passes.merge_slices import merge_slices
 from onnxzip.passes.merge_squeezes import merge_squeezes
 from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.merge_views import merge_views
@@ -76,6 +78,9 @@ PASSES: tuple[Pass, ...] = (
     merge_concats,
     reshape_once,
     move_views,  # last of these: what is beside each other is settled by less
+    merge_slices,
+    split_slices,  # after the former, which needs fewer
+    merge_gathers,
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
     compute_on_table,  # what it puts on constants is computed in the next round
@@ -101,6 +106,7 @@ PASSES: tuple[Pass, ...] = (
     merge_sizes,
     merge_common,
     shortcut_to_conv,  # when most bytes are saved: its kernel takes some
+    move_views,  # by itself: whatever takes a node away without it should have been done
     remove_dead,  # what all of the above left behind
 )
 

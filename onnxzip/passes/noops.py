@@ -19,9 +19,7 @@ from onnxzip.model.shapes import Dim, Shapes
 from onnxzip.model.walk import is_op
 from onnxzip.passes.context import Context
 from onnxzip.passes.scope import is_inference_dropout
-
-_NO_END = 2**31 - 1
-"""A Slice that ends here or beyond ends at the end of the axis."""
+from onnxzip.passes.slices import taken_by
 
 
 def passed_through(node: ir.Node, context: Context) -> ir.Value | None:
@@ -112,22 +110,10 @@ def _pad(node: ir.Node, context: Context) -> ir.Value | None:
 
 
 def _slice(node: ir.Node, context: Context) -> ir.Value | None:
-    if context.opset < 10:
-        starts, ends = (np.asarray(node.attributes.get_ints(k, [1])) for k in ("starts", "ends"))
-        steps = np.ones_like(starts)
-    else:
-        given = [array(v) for v in node.inputs[1:3]]
-        if given[0] is None or given[1] is None:
-            return None
-        starts, ends = given[0], given[1]
-        step = node.inputs[4] if len(node.inputs) > 4 else None
-        found = np.ones_like(starts) if step is None else array(step)
-        if found is None:
-            return None
-        steps = found
-    if not (steps == 1).all():
+    taken = taken_by(node, context)
+    if taken is None or any(step != 1 for _, _, step in taken.values()):
         return None
-    if not starts.any() and (ends >= _NO_END).all():
+    if not taken:
         return node.inputs[0]
     # a slice with step 1 that is as long as the axis is the whole axis
     return node.inputs[0] if same_shape(context.shapes.of(node.inputs[0]), context.shapes.of(node.outputs[0])) else None

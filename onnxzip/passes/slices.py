@@ -12,15 +12,19 @@ import onnx_ir as ir
 
 from onnxzip.model.constants import array
 from onnxzip.model.edit import add_constant, new_node
+from onnxzip.model.shapes import Dim
 from onnxzip.model.walk import is_op
 from onnxzip.passes.context import Context
-from onnxzip.passes.size import compact, initializer_bytes, node_bytes
+from onnxzip.passes.size import compact
 
-Taken = Mapping[int, tuple[int, int, int]]
-"""Start, end and step of each axis that is cut; axes count from the front."""
+Cut = tuple[int, int, int]
+"""Start, end and step."""
+
+Taken = Mapping[int, Cut]
+"""How each axis is cut; axes count from the front, and axes that are taken whole are left out."""
 
 TO_THE_END = 2**31 - 1
-"""An end at or beyond which runtimes agree that the end of the axis is meant."""
+"""An end at or beyond which the end of the axis is meant."""
 
 
 def taken_by(node: ir.Node, context: Context) -> Taken | None:
@@ -28,45 +32,55 @@ def taken_by(node: ir.Node, context: Context) -> Taken | None:
     if not is_op(node, "Slice") or not node.inputs:
         return None
     if context.opset < 10:
-        starts, ends = (list(node.attributes.get_ints(key, [])) for key in ("starts", "ends"))
-        axes, steps = list(node.attributes.get_ints("axes", [])), [1] * len(starts)
+        starts, ends, axes = (list(node.attributes.get_ints(key, [])) for key in ("starts", "ends", "axes"))
+        steps: list[int] = []
     else:
         given = [_numbers(node, index) for index in (1, 2, 3, 4)]
-        if given[0] is None or given[1] is None or given[2] is None or given[3] is None:
+        found = [numbers for numbers in given if numbers is not None]
+        if len(found) != len(given):
             return None
-        starts, ends, axes, steps = given[0], given[1], given[2], given[3] or [1] * len(given[0])
-    axes = axes or list(range(len(starts)))
-    if any(axis < 0 for axis in axes):
-        rank = context.shapes.rank(node.inputs[0])
-        if rank is None:
-            return None
-        axes = [axis % rank for axis in axes]
+        starts, ends, axes, steps = found
+    rank = context.shapes.rank(node.inputs[0])
+    if any(axis < 0 for axis in axes) and rank is None:
+        return None
+    axes = [axis if axis >= 0 else axis + (rank or 0) for axis in axes] or list(range(len(starts)))
+    steps = steps or [1] * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps) or len(set(axes)) != len(axes):
         return None
-    every = {axis: cut for axis, *cut in zip(axes, starts, ends, steps, strict=True)}
-    return {a: (s, e, k) for a, (s, e, k) in every.items() if (s, k) != (0, 1) or e < TO_THE_END}
+    every = dict(zip(axes, zip(starts, ends, steps, strict=True), strict=True))
+    shape = context.shapes.of(node.inputs[0])
+    sizes = {axis: shape[axis] if shape is not None and axis < len(shape) else None for axis in every}
+    return {axis: cut for axis, cut in every.items() if not _is_whole(cut, sizes[axis])}
+
+
+def _is_whole(cut: Cut, size: Dim) -> bool:
+    start, end, step = cut
+    return (start, step) == (0, 1) and (end >= TO_THE_END or (isinstance(size, int) and end >= size))
 
 
 def slice_node(source: ir.Value, taken: Taken, graph: ir.Graph, context: Context, hint: str) -> ir.Node:
-    """A Slice that is not yet in the graph, its constants are. Only steps of 1 before opset 10."""
-    axes = sorted(taken)
-    starts, ends, steps = ([taken[axis][part] for axis in axes] for part in range(3))
-    name = context.names.fresh(hint)
+    """A Slice that is not yet in the graph; its constants are. Steps other than 1 need opset 10."""
+    lists, name = _lists(taken), context.names.fresh(hint)
     if context.opset < 10:
-        return new_node("Slice", [source], name, starts=starts, ends=ends, axes=axes)
-    lists = [starts, ends, axes] + ([steps] if any(step != 1 for step in steps) else [])
-    stems = ("starts", "ends", "axes", "steps")
+        return new_node("Slice", [source], name, starts=lists["starts"], ends=lists["ends"], axes=lists["axes"])
     operands = [
         add_constant(graph, compact(np.array(numbers, np.int64)), context.names.fresh(stem))
-        for numbers, stem in zip(lists, stems, strict=False)
+        for stem, numbers in lists.items()
     ]
     return new_node("Slice", [source, *operands], name)
 
 
-def added_bytes(node: ir.Node, shared: int = 0) -> int:
-    """Bytes of a new node and its constants, less those of `shared` constants that are there anyway."""
-    constants = [v for v in node.inputs if v is not None and v.const_value is not None][shared:]
-    return node_bytes(node) + sum(initializer_bytes(v.const_value, v.name or "") for v in constants if v.const_value)
+def needed_bytes(taken: Taken, context: Context) -> int:
+    """Bytes of such a node and its constants, besides the names of what it reads and gives."""
+    sizes = [sum(abs(n).bit_length() // 7 + 1 if n >= 0 else 10 for n in numbers) for numbers in _lists(taken).values()]
+    return 24 + sum(size + 26 for size in sizes)
+
+
+def _lists(taken: Taken) -> dict[str, list[int]]:
+    axes = sorted(taken)
+    starts, ends, steps = ([taken[axis][part] for axis in axes] for part in range(3))
+    lists = {"starts": starts, "ends": ends, "axes": axes}
+    return {**lists, "steps": steps} if any(step != 1 for step in steps) else lists
 
 
 def _numbers(node: ir.Node, index: int) -> list[int] | None:

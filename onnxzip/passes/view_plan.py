@@ -215,7 +215,8 @@ def _plan_exit(found: Plan, value: ir.Value, node: ir.Node, back: View, shape: S
     if best is None:
         return False
     result, need = best[1][-1].outputs[0], (value, best[2])
-    named = [r for r, n in found.exits.items() if n == need and r.is_graph_output()]
+    same = [r for r, n in found.exits.items() if n == need or (n[0] is value and is_identity(n[1], shape))]
+    named = [r for r in same if r.is_graph_output()]
     if result.is_graph_output() and (named or (value.is_graph_output() and need[1] == first)):
         return False  # one value cannot have two names
     found.exits[result] = need
