@@ -16,15 +16,17 @@ class Names:
 
     def __init__(self, model: ir.Model) -> None:
         self._used: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}  # where to go on: a hint may be asked for many thousand times
         for graph in graphs_of(model):
             values = {*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs)}
             self._used.update(v.name for v in values if v.name)
 
     def fresh(self, hint: str) -> str:
         """`hint`, or `hint` with a number where it is taken. The same graph gives the same names."""
-        name, count = hint, 1
+        name, count = hint, self._counts.get(hint, 1)
         while name in self._used:
             name, count = f"{hint}_{count}", count + 1
+        self._counts[hint] = count
         self._used[name] += 1
         return name
 

@@ -71,13 +71,11 @@ PASSES: tuple[Pass, ...] = (
     merge_reshapes,
     merge_squeezes,  # what merge_reshapes could not undo
     merge_reduces,
-    split_slices,
     square,
     merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
     merge_views,
     merge_concats,
     reshape_once,
-    move_views,  # last of these: what is beside each other is settled by less
     merge_slices,
     split_slices,  # after the former, which needs fewer
     merge_gathers,
