@@ -71,6 +71,9 @@ class Config:
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
         measure_speed: measure the paired latency of original and result; None: when there is data to time it on.
         verify_each: compare numbers with the original after every pass, not once after all of them (slower).
+        opset: raise the model to this version of the standard operators first, so that more of it can become one operator;
+            None: leave it at its own.
+        allow_contrib: operators of onnxruntime's own domain may be used; other runtimes do not read the result.
         strict: a pass that fails is an error instead of being taken back.
         seed: seed of every random choice (made-up inputs, bootstrap).
     """
@@ -86,6 +89,8 @@ class Config:
     held_out: float = 0.33
     measure_speed: bool | None = None
     verify_each: bool = False
+    opset: int | None = None
+    allow_contrib: bool = False
     strict: bool = False
     seed: int = 0
 
@@ -102,6 +107,10 @@ class Config:
             raise UsageError(f"budget must be an onnxzip.Budget, not {type(self.budget).__name__}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise UsageError(f"seed must be a whole number that is not negative, not {self.seed!r}")
+        if self.opset is not None and (
+            isinstance(self.opset, bool) or not isinstance(self.opset, int) or self.opset < 1
+        ):
+            raise UsageError(f"opset must be a version such as 20, not {self.opset!r}")
         if self.plan is not None and not isinstance(self.plan, (str, os.PathLike)):
             raise UsageError(
                 f"plan is the path of a plan, not a {type(self.plan).__name__}: write it to a file first (to_json)"

@@ -69,6 +69,7 @@ class Ledger:
         self._types = {o.name: o.type for o in session.outputs}
         self._level, self._deployed = self._deploy(session)
         self._probe = self._make_probe(session)
+        self._candidate: tuple[ir.Model, Session] | None = None
         self._started = time.perf_counter()
 
     def _deploy(self, session: Session) -> tuple[str, Session]:
@@ -102,7 +103,7 @@ class Ledger:
         if found := problems(candidate, self._signature):
             return found[0]
         try:
-            Session(candidate, level=self._level)  # as it will be deployed: only whether it loads
+            self._session_of(candidate)  # as it will be deployed: only whether it loads
             session = Session(candidate, level="none")
             if self._probe is None:
                 return None
@@ -112,6 +113,13 @@ class Ledger:
         if self.unverified is not None or exact_problem(metrics, {}, self._types) is None:
             return None
         return exact_problem(metrics, self._noise, self._types)
+
+    def _session_of(self, candidate: ir.Model) -> Session:
+        """A candidate as it will be deployed. The last one is kept: what was checked is mostly what the verdict is on."""
+        if self._candidate is None or self._candidate[0] is not candidate:
+            self._candidate = None  # its weights are let go first
+            self._candidate = candidate, Session(candidate, level=self._level)
+        return self._candidate[1]
 
     @cached_property
     def _noise(self) -> dict[str, OutputMetrics]:
@@ -189,7 +197,7 @@ class Ledger:
         size_ratio = model_bytes(candidate) / self._bytes
         if self._probe is None or self.unverified is not None:
             return unverified(self.unverified or "there is no data", self.config.budget, size_ratio)
-        session = Session(candidate, level=self._level)
+        session = self._session_of(candidate)
         metrics = self._reference.compare(session, self.observer, "compare with the original")
         verdict = judge(
             metrics,
@@ -207,7 +215,7 @@ class Ledger:
     @cached_property
     def _reference(self) -> Reference:
         data = self._batches if self._held_out is None else self._held_out
-        return Reference(self._deployed, data, self.observer)
+        return Reference(self._deployed, data, self.observer, repeat=False)  # the probe has tried that
 
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed

@@ -14,10 +14,11 @@ import onnx_ir as ir
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data, open_data, split
 from onnxzip.config import Config, Preset
-from onnxzip.errors import UsageError
+from onnxzip.errors import ModelError, UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
 from onnxzip.model.load import Loaded, load
+from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.save import model_bytes
 from onnxzip.model.walk import count_nodes
 from onnxzip.passes.context import Allowed
@@ -31,7 +32,7 @@ from onnxzip.report import Report
 from onnxzip.report.words import size
 from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
-from onnxzip.runtime import VERSION, Session, session_of
+from onnxzip.runtime import VERSION, Session, newest_opset, session_of
 
 
 def optimize(
@@ -76,6 +77,7 @@ def optimize(
     tuning, held_out = _data(loaded, session, calibration, evaluation, config, preset)
     source = "held-out" if preset == "int8" and evaluation is None else "given"
     ledger = Ledger(loaded, session, held_out, source, config, observer)
+    _raise_opset(ledger)
     _rewrite(ledger)
     _prune(ledger)
     if preset == "int8" and tuning is not None:
@@ -111,13 +113,34 @@ def _data(
     return split(tuning, config.held_out) if preset == "int8" else (None, tuning)
 
 
+def _raise_opset(ledger: Ledger) -> None:
+    """Raise the opset where the user asked for it: rewriting then knows more operators."""
+    wanted, given = ledger.config.opset, opset_of(ledger.best)
+    if wanted is None or wanted == given:
+        return
+    if wanted < given:
+        raise UsageError(f"the model has opset {given} already, and opsets are only raised: leave --opset away")
+    newest = newest_opset()
+    if wanted > newest:
+        raise UsageError(
+            f"opset {wanted} is not known to onnx {onnx.__version__} or onnxruntime {VERSION}: {newest} is"
+        )
+    raised = raise_opset(ledger.best, wanted)
+    if (problem := ledger.exact_problem(raised)) is not None:
+        raise ModelError(
+            f"raised to opset {wanted} by onnx {onnx.__version__}, the model is another one ({problem}): leave --opset away, "
+            f"or export the model with opset {wanted}"
+        )
+    ledger.keep("opset", raised, f"opset {given} becomes {wanted}")
+
+
 def _rewrite(ledger: Ledger) -> None:
     """Exact rewriting. A pass that changes the numbers is found, and taken back."""
     config = ledger.config
     model, records, problem = rewrite(
         ledger.best,
         ledger.exact_problem,
-        allowed=Allowed(prefer=config.prefer),
+        allowed=Allowed(prefer=config.prefer, contrib=config.allow_contrib),
         each=config.verify_each,
         strict=config.strict,
         observer=ledger.observer,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 from google.protobuf.message import EncodeError
 
 from onnxzip.errors import ModelError
 from onnxzip.model.load import Loaded
-from onnxzip.model.save import inlined, to_shallow_proto
+from onnxzip.model.proto import inline
+from onnxzip.model.save import to_shallow_proto
 
 Batch = Mapping[str, Any]
 """One feed: input name to numpy array (sequences and maps as lists and dicts)."""
@@ -66,6 +73,9 @@ class Session:
         options = ort.SessionOptions()
         options.graph_optimization_level = _LEVELS[level]
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if level == "none":  # runs a few times at most: reordered copies of all weights would cost more than they save
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.log_severity_level = 4
         if optimized_to is not None:
             options.optimized_model_filepath = str(optimized_to)
@@ -94,6 +104,65 @@ class Session:
             return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
         except Exception as error:
             raise ModelError(f"onnxruntime {VERSION} fails to run the model: {_reason(error)}") from error
+
+
+@cache
+def newest_opset() -> int:
+    """The newest version of the standard operators that both onnx and this onnxruntime know."""
+    for version in range(onnx.defs.onnx_opset_version(), 1, -1):
+        value = ir.val("x", ir.DataType.FLOAT, (1,))
+        node = ir.node("Identity", [value])
+        node.outputs[0].name = "y"
+        graph = ir.Graph([value], node.outputs, nodes=[node], opset_imports={"": version}, name="probe")
+        with contextlib.suppress(ModelError):
+            Session(ir.Model(graph, ir_version=8))
+            return version
+    raise ModelError(f"onnxruntime {VERSION} loads no model at all")
+
+
+def fuse_transformer(model: onnx.ModelProto, heads: int, width: int, *, norms: bool) -> onnx.ModelProto:
+    """onnxruntime's own fusions for transformers, with operators of its own domain: attention and Gelu with bias.
+
+    Args:
+        model: is used up.
+        heads: how many attention heads there are, 0 to let it find out.
+        width: of all heads together, 0 to let it find out.
+        norms: fuse embeddings and residual additions with the norms behind them as well: fewer nodes, slower on a CPU.
+
+    Returns:
+        The model as it is then. It is not checked here.
+
+    Raises:
+        ModelError: they fail on this model.
+    """
+    from onnxruntime.transformers.fusion_options import AttentionMaskFormat, FusionOptions
+    from onnxruntime.transformers.optimizer import optimize_by_fusion
+
+    options = FusionOptions("bert")
+    options.attention_mask_format = (
+        AttentionMaskFormat.AttentionMask
+    )  # the default takes all padding to be on the right
+    options.enable_embed_layer_norm = options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = norms
+    try:
+        with _silence(Path(ort.__file__).parent / "transformers"):
+            fused: onnx.ModelProto = optimize_by_fusion(model, "bert", heads, width, options).model
+    except Exception as error:  # a tool for experiments: it throws whatever goes wrong in it
+        raise ModelError(f"onnxruntime {VERSION} cannot fuse it: {type(error).__name__}: {_reason(error)}") from error
+    return fused
+
+
+@contextlib.contextmanager
+def _silence(folder: Path) -> Iterator[None]:
+    """No messages from the modules of a folder: each has a logger of its own name."""
+    names = [n for n, m in tuple(sys.modules.items()) if Path(getattr(m, "__file__", None) or "").parent == folder]
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def session_of(loaded: Loaded, *, level: str = "all") -> Session:
@@ -130,14 +199,15 @@ def _serialize(model: ir.Model, shared: Collection[str]) -> bytes:
     Raises:
         ModelError: the rest is larger than protobuf's 2 GiB.
     """
-    copy = inlined(model)
-    for name in shared:
-        value = copy.graph.initializers[name]
-        if (tensor := value.const_value) is not None:
+
+    def written(value: ir.Value, tensor: ir.TensorProtocol) -> ir.TensorProtocol | None:
+        if value.name in shared and value.graph is model.graph:
             shape = ir.Shape(tensor.shape.numpy())
-            value.const_value = ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name)
+            return ir.ExternalTensor("memory", 0, tensor.nbytes, tensor.dtype, shape=shape, name=value.name or "")
+        return inline(value, tensor)
+
     try:
-        content: bytes = to_shallow_proto(copy).SerializeToString()
+        content: bytes = to_shallow_proto(model, written).SerializeToString()
     except (EncodeError, ValueError) as error:
         raise ModelError(
             "the model holds more than 2 GiB outside of the weights of its main graph: it cannot be run"

@@ -206,3 +206,53 @@ def test_min_speedup_is_a_gate():
     result = onnxzip.optimize(zeroed_mlp(), config=Config(budget=Budget(min_speedup=1000)))
     assert not result.verdict.passed
     assert "speed-up" in result.verdict.reasons[0]
+
+
+def spelled_out(opset: int) -> onnx.ModelProto:
+    return onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]> g (float[N,4] x) => (float[N,4] y)
+        <float root = {{1.4142135}}, float one = {{1.0}}, float half = {{0.5}}>
+        {{ a = Div(x, root) e = Erf(a) s = Add(e, one) m = Mul(x, s) y = Mul(m, half) }}"""
+    )
+
+
+def test_a_newer_opset_has_more_operators():
+    result = onnxzip.optimize(spelled_out(15), config=Config(opset=20))
+    assert [n.op_type for n in result.to_proto().graph.node] == ["Gelu"]
+    assert result.to_proto().opset_import[0].version == 20
+    assert [(s.name, s.kept) for s in result.report.record.stages[:2]] == [("opset", True), ("rewrite", True)]
+    as_it_is = onnxzip.optimize(spelled_out(15)).to_proto()
+    assert as_it_is.opset_import[0].version == 15
+    assert len(as_it_is.graph.node) == 5
+
+
+def test_its_own_opset_is_nothing_to_raise():
+    result = onnxzip.optimize(spelled_out(20), config=Config(opset=20))
+    assert result.report.record.stages[0].name == "rewrite"
+
+
+@pytest.mark.parametrize(("wanted", "reason"), [(13, "only raised"), (1000, "is not known to onnx")])
+def test_an_opset_that_cannot_be_had(wanted, reason):
+    with pytest.raises(onnxzip.UsageError, match=reason):
+        onnxzip.optimize(spelled_out(15), config=Config(opset=wanted))
+
+
+def test_a_converter_that_changes_the_model_is_told(monkeypatch):
+    def wrong(m, version):
+        other = m.clone()
+        next(n for n in other.graph if n.op_type == "Erf").op_type = "Tanh"
+        return other
+
+    monkeypatch.setattr(pipeline, "raise_opset", wrong)
+    with pytest.raises(onnxzip.ModelError, match="export the model with opset 20"):
+        onnxzip.optimize(spelled_out(15), config=Config(opset=20))
+
+
+def test_contrib_operators_have_to_be_allowed(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        rewriting, "run", lambda m, **kwargs: seen.append(kwargs["allowed"].contrib) or run(m, **kwargs)
+    )
+    onnxzip.optimize(small())
+    onnxzip.optimize(small(), config=Config(allow_contrib=True))
+    assert seen == [False, True]

@@ -35,6 +35,8 @@ def optimize(
     keep_best: options.KeepBest = False,
     force: options.Force = False,
     verify_each: options.VerifyEach = False,
+    opset: options.Opset = None,
+    allow_contrib: options.AllowContrib = False,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -61,6 +63,8 @@ def optimize(
         plan=str(plan) if plan else None,
         keep_defaults=keep_defaults,
         verify_each=verify_each,
+        opset=opset,
+        allow_contrib=allow_contrib,
         strict=strict,
     )
     from onnxzip.cli.progress import observer

@@ -87,6 +87,14 @@ KeepDefaults = Annotated[
 ]
 KeepBest = Annotated[bool, typer.Option("--keep-best", help="When the budget is missed, write the best exact model.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing output.")]
+Opset = Annotated[
+    int | None,
+    _option("--opset", help="Raise the model to this opset first: later ones have more operators (Gelu: 20)."),
+]
+AllowContrib = Annotated[
+    bool,
+    typer.Option("--allow-contrib", help="Use onnxruntime's own operators; other runtimes do not read the result."),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="A pass that goes wrong is an error instead of being taken back.")
 ]

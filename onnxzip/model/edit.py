@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,22 +15,24 @@ class Names:
     """Names that no value of the model has yet, bodies and functions included."""
 
     def __init__(self, model: ir.Model) -> None:
-        self._used: set[str] = set()
+        self._used: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}  # where to go on: a hint may be asked for many thousand times
         for graph in graphs_of(model):
-            values: Iterable[ir.Value] = (
-                *graph.inputs,
-                *graph.initializers.values(),
-                *(o for n in graph for o in n.outputs),
-            )
+            values = {*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs)}
             self._used.update(v.name for v in values if v.name)
 
     def fresh(self, hint: str) -> str:
         """`hint`, or `hint` with a number where it is taken. The same graph gives the same names."""
-        name, count = hint, 1
+        name, count = hint, self._counts.get(hint, 1)
         while name in self._used:
             name, count = f"{hint}_{count}", count + 1
-        self._used.add(name)
+        self._counts[hint] = count
+        self._used[name] += 1
         return name
+
+    def is_unique(self, name: str) -> bool:
+        """Whether at most one value of the model has this name. Bodies beside each other may use the same ones."""
+        return self._used[name] < 2
 
 
 def add_constant(graph: ir.Graph, content: np.ndarray | ir.TensorProtocol, name: str) -> ir.Value:

@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from onnxzip.errors import ModelError
 from onnxzip.files import replacing
+from onnxzip.model.proto import WeightRule, as_they_are, inline, model_proto
 from onnxzip.model.walk import graphs_of
 
 INTERFACE = "onnxzip.interface"
@@ -41,44 +42,51 @@ class Interface:
     def of(cls, model: ir.Model) -> Interface:
         """The interface of a model that came from memory."""
         graph = model.graph
-        return cls(tuple(ir.to_proto(v) for v in graph.inputs), tuple(ir.to_proto(v) for v in graph.outputs))
+        return cls(*(tuple(map(ir.serde.serialize_value, values)) for values in (graph.inputs, graph.outputs)))
 
 
 def model_bytes(model: ir.Model) -> int:
     """Size in bytes of the model as one file with its weights inside. Large weights are counted, not serialized."""
     rest, weights = _apart(model)
-    return int(rest.ByteSize()) + sum(map(_tensor_bytes, weights))
+    graph, added = int(rest.graph.ByteSize()), sum(_tensor_bytes(t, name) for name, t in weights)
+    return int(rest.ByteSize()) + added + _varint_bytes(graph + added) - _varint_bytes(graph)
 
 
 def model_digest(model: ir.Model) -> str:
     """SHA-256 of a model in memory, weights included, first 16 hexadecimal digits. Equal for equal models."""
     rest, weights = _apart(model)
     digest = hashlib.sha256(rest.SerializeToString(deterministic=True))
-    for tensor in weights:
+    for _, tensor in weights:
         digest.update(tensor.tobytes())
     return digest.hexdigest()[:16]
 
 
-def _apart(model: ir.Model) -> tuple[onnx.ModelProto, list[ir.TensorProtocol]]:
-    """The model without its large weights, and these."""
-    copy, weights = model.clone(), []
-    for graph in graphs_of(copy):
-        for name, value in tuple(graph.initializers.items()):
-            tensor = value.const_value
-            if isinstance(tensor, ir.ExternalTensor) or (tensor is not None and tensor.nbytes > EXTERNAL_THRESHOLD):
-                weights.append(tensor)
-                del graph.initializers[name]
-    return to_shallow_proto(copy), weights
+def _apart(model: ir.Model) -> tuple[onnx.ModelProto, list[tuple[str, ir.TensorProtocol]]]:
+    """The model without its large weights, and these, each with its name."""
+    weights: list[tuple[str, ir.TensorProtocol]] = []
+
+    def set_aside(value: ir.Value, tensor: ir.TensorProtocol) -> ir.TensorProtocol | None:
+        if not isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= EXTERNAL_THRESHOLD:
+            return tensor
+        weights.append((value.name or "", tensor))
+        return None
+
+    return to_shallow_proto(model, set_aside), weights
 
 
-def _tensor_bytes(tensor: ir.TensorProtocol) -> int:
+def _tensor_bytes(tensor: ir.TensorProtocol, name: str) -> int:
     """Bytes of a tensor inside a protobuf: its content, its header, and the two lengths before them."""
     if isinstance(tensor, ir.TensorProtoTensor) and not tensor.raw.HasField("raw_data"):
-        size = int(tensor.raw.ByteSize())
+        size = int(tensor.raw.ByteSize()) + _text_bytes(name) - _text_bytes(tensor.raw.name)
     else:
-        header = onnx.TensorProto(name=tensor.name or "", data_type=tensor.dtype, dims=tensor.shape.numpy())
+        header = onnx.TensorProto(name=name, data_type=tensor.dtype, dims=tensor.shape.numpy())
         size = int(header.ByteSize()) + 1 + _varint_bytes(tensor.nbytes) + tensor.nbytes
     return 1 + _varint_bytes(size) + size
+
+
+def _text_bytes(text: str) -> int:
+    size = len(text.encode())
+    return 1 + _varint_bytes(size) + size if size else 0
 
 
 def _varint_bytes(number: int) -> int:
@@ -95,18 +103,7 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
         raise ModelError(
             f"the model is {size / 2**30:.1f} GiB, above protobuf's 2 GiB: save it to a file instead, its weights go to external data"
         )
-    return to_shallow_proto(inlined(model))
-
-
-def inlined(model: ir.Model, below: int | None = None) -> ir.Model:
-    """A copy whose external weights (those of up to `below` bytes) count as tensors in memory. They stay mapped, not read."""
-    copy = model.clone()
-    for graph in graphs_of(copy):
-        for value in graph.initializers.values():
-            tensor = value.const_value
-            if isinstance(tensor, ir.ExternalTensor) and (below is None or tensor.nbytes <= below):
-                value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
-    return copy
+    return to_shallow_proto(model, inline)
 
 
 def save(model: ir.Model, path: str | os.PathLike[str], *, external: bool = False) -> tuple[Path, ...]:
@@ -139,7 +136,7 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         data = Path(folder) / "data"
         copy = ir.external_data.unload_from_model(
-            inlined(model, below=EXTERNAL_THRESHOLD), folder, data.name, size_threshold_bytes=EXTERNAL_THRESHOLD
+            _inlined(model, below=EXTERNAL_THRESHOLD), folder, data.name, size_threshold_bytes=EXTERNAL_THRESHOLD
         )
         if not data.exists():
             with replacing(target) as temporary:
@@ -158,9 +155,9 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
     return target, final
 
 
-def to_shallow_proto(model: ir.Model) -> onnx.ModelProto:
-    """The model as protobuf; external tensors stay references. Inputs and outputs are written exactly as they were read."""
-    proto = ir.to_proto(model)
+def to_shallow_proto(model: ir.Model, weights: WeightRule = as_they_are) -> onnx.ModelProto:
+    """The model as protobuf, each weight as the rule says. Inputs and outputs are written exactly as they were read."""
+    proto = model_proto(model, weights)
     interface = model.graph.meta.get(INTERFACE)
     if isinstance(interface, Interface):
         for values, originals in ((proto.graph.input, interface.inputs), (proto.graph.output, interface.outputs)):
@@ -168,29 +165,18 @@ def to_shallow_proto(model: ir.Model) -> onnx.ModelProto:
             for value in values:
                 if value.name in verbatim:
                     value.CopyFrom(verbatim[value.name])
-    _tidy(proto.graph)
-    for opset in proto.opset_import:
-        _clear_empty(opset, "domain")
     return proto
 
 
-def _tidy(graph: onnx.GraphProto) -> None:
-    """Drop what needs no bytes: empty fields, and the type of initializers as value_info, which their tensors say already."""
-    initializers = {t.name for t in graph.initializer}
-    kept = [v for v in graph.value_info if v.name not in initializers]
-    if len(kept) < len(graph.value_info):
-        del graph.value_info[:]
-        graph.value_info.extend(kept)
-    for node in graph.node:
-        _clear_empty(node, "name", "domain")
-    for body in _bodies(graph):
-        _tidy(body)
-
-
-def _clear_empty(message: onnx.NodeProto | onnx.OperatorSetIdProto, *fields: str) -> None:
-    for field in fields:
-        if not getattr(message, field):
-            message.ClearField(field)
+def _inlined(model: ir.Model, below: int) -> ir.Model:
+    """A copy whose external weights of up to `below` bytes count as tensors in memory."""
+    copy = model.clone()
+    for graph in graphs_of(copy):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= below:
+                value.const_value = inline(value, tensor)
+    return copy
 
 
 def _external_protos(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import onnx
 import onnx_ir as ir
 
 from onnxzip.model.constants import array
 from onnxzip.model.opset import opset_of
-from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, bodies_of, is_op
+from onnxzip.model.proto import model_proto, node_proto
+from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, is_op
 
 Dim = int | str | None
 """A known size, the name of a symbolic axis (equal names are equal sizes), or None for unknown."""
+
+_INVENTED = "unk__"
+"""How onnx's inference begins the names that it gives to sizes that it does not know."""
 
 _PROPAGATED_TILE = 2**16
 """Repeats of a constant Tile above which no data is propagated."""
 
 _SLICE_COPIES_SYMBOLS = 10
 """In this opset inference gives a sliced axis the name of the whole one: names cannot be trusted where there is a Slice."""
+
+_SQUEEZE_SORTED = 11
+"""Before this opset inference misreads the axes of a Squeeze that are not in order."""
 
 _PROPAGATED_BYTES = 1024
 """Larger initializers cannot be shapes or indices that inference propagates; it gets their type only."""
@@ -40,7 +47,10 @@ class Shapes:
 
     def __init__(self, model: ir.Model) -> None:
         self._opsets = dict(model.graph.opset_imports)
+        self._trust_names = not _copies_symbols(model)
         self._types: dict[str, onnx.TypeProto] = {}
+        self.refine: Callable[[ir.Value], tuple[Dim, ...] | None] | None = None
+        """Asked where inference does not know a size: see `onnxzip.model.symbols`."""
         for name, kind in _infer(model):
             if (
                 self._types.setdefault(name, kind) != kind
@@ -49,10 +59,20 @@ class Shapes:
 
     def of(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
         """The shape of a tensor, or None when even the rank is unknown."""
+        shape = self.inferred(value)
+        if value is None or self.refine is None or (shape is not None and not any(map(is_invented, shape))):
+            return shape
+        return self.refine(value)
+
+    def inferred(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
+        """The shape as far as onnx knows it."""
         tensor = self._tensor(value)
         if tensor is None or not tensor.HasField("shape"):
             return None
-        return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim)
+        named = self._trust_names
+        return tuple(
+            d.dim_value if d.HasField("dim_value") else (named and d.dim_param) or None for d in tensor.shape.dim
+        )
 
     def rank(self, value: ir.Value | None) -> int | None:
         """The number of axes, or None."""
@@ -97,6 +117,11 @@ class Shapes:
                 self._types.setdefault(output.name or "", inferred.get(output.name or "", onnx.TypeProto()))
 
 
+def is_invented(dim: Dim) -> bool:
+    """Whether inference does not know this size, named or not."""
+    return dim is None or (isinstance(dim, str) and dim.startswith(_INVENTED))
+
+
 def forget(model: ir.Model) -> None:
     """Drop the declared shapes of inner values: after an edit that changes sizes they would be wrong."""
     for node in all_nodes(model):
@@ -106,11 +131,10 @@ def forget(model: ir.Model) -> None:
 
 
 def _infer(model: ir.Model) -> Iterator[tuple[str, onnx.TypeProto]]:
-    copy = _without_weights(model)
-    proto = ir.to_proto(copy)
+    proto = _for_inference(model)
     # Inference refuses a graph it cannot make sense of, with many types of error: then the declared types are all that is known.
     with contextlib.suppress(Exception):
-        propagate = not any(_is_large_tile(n) for n in all_nodes(copy))
+        propagate = not any(_is_large_tile(n) for n in all_nodes(model))
         proto = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=propagate)
     yield from _types_of(proto.graph)
 
@@ -138,7 +162,7 @@ def _infer_node(
         schema = onnx.defs.get_schema(node.op_type, version, node.domain)
         known = {v.name or "": types[v.name or ""] for v in given}
         return dict(
-            onnx.shape_inference.infer_node_outputs(schema, ir.to_proto(node), known, data, opset_imports=imports)
+            onnx.shape_inference.infer_node_outputs(schema, node_proto(node), known, data, opset_imports=imports)
         )
     except Exception:  # noqa: BLE001 - then nothing is known
         return {}
@@ -150,34 +174,50 @@ def _is_large_tile(node: ir.Node) -> bool:
     return repeats is not None and math.prod(repeats.reshape(-1).tolist()) > _PROPAGATED_TILE
 
 
-def _without_weights(model: ir.Model) -> ir.Model:
-    """A copy whose large initializers are inputs, and whose standard nodes declare nothing.
+def _for_inference(model: ir.Model) -> onnx.ModelProto:
+    """The model with the types of large weights in their place, and nothing that standard nodes declare.
 
     Not even of outputs: the shape that is declared for an output is a promise that runtimes do not hold exporters to.
     Nor of the inputs of bodies: what a Loop carries may change its shape at every turn.
     """
-    copy = model.clone()
-    if opset_of(copy) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(copy)):
-        for value in copy.graph.inputs:
-            _forget_symbols(value)
-    for value in tuple(copy.graph.initializers.values()):
-        if value.const_value is not None and value.const_value.nbytes > _PROPAGATED_BYTES:
-            del copy.graph.initializers[value.name or ""]
-            if value not in copy.graph.inputs:
-                copy.graph.inputs.append(value)
-    for node in all_nodes(copy):
-        for output in node.outputs:
-            if node.domain in ONNX_DOMAINS:
-                output.shape, output.type = None, None
-        for body in bodies_of(node):
-            for value in body.inputs:
-                value.shape = None
-    return copy
+
+    def declared(value: ir.Value) -> tuple[ir.TypeProtocol | None, ir.Shape | None]:
+        node = value.producer()
+        if node is not None:
+            return (None, None) if node.domain in ONNX_DOMAINS else (value.type, value.shape)
+        if not value.is_graph_input():
+            tensor = value.const_value
+            return (value.type, value.shape) if tensor is None else (ir.TensorType(tensor.dtype), _shape_of(tensor))
+        return value.type, value.shape if value.graph is model.graph else None
+
+    proto = model_proto(model, _small, declared)
+    # in older versions inference looks at initializers only where they are inputs too
+    proto.ir_version = max(proto.ir_version, 4)
+    if opset_of(model) < _SQUEEZE_SORTED:
+        _sort_squeezed(proto.graph)
+    return proto
 
 
-def _forget_symbols(value: ir.Value) -> None:
-    if value.shape is not None:
-        value.shape = ir.Shape([d if isinstance(d, int) else None for d in value.shape])
+def _sort_squeezed(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Squeeze" and attribute.name == "axes":
+                attribute.ints[:] = sorted(attribute.ints)
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                _sort_squeezed(body)
+
+
+def _copies_symbols(model: ir.Model) -> bool:
+    """Whether sizes of the same name may be different ones."""
+    return opset_of(model) == _SLICE_COPIES_SYMBOLS and any(is_op(n, "Slice") for n in all_nodes(model))
+
+
+def _small(value: ir.Value, tensor: ir.TensorProtocol) -> ir.TensorProtocol | None:
+    return tensor if tensor.nbytes <= _PROPAGATED_BYTES else None
+
+
+def _shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
+    return ir.Shape(tensor.shape.numpy())
 
 
 def _types_of(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TypeProto]]:

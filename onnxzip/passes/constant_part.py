@@ -1,8 +1,8 @@
 """The constant part of a model: the nodes whose results do not depend on any input.
 
 A node belongs to it when
-1. all it reads is constant: initializers that are not inputs, Constant nodes, results of such nodes; or it is a Shape or
-   Size of a value whose shape is fully known (its data does not matter then);
+1. all it reads is constant: initializers that are not inputs, Constant nodes, results of such nodes; or they are
+   small integers that are known without (such as the Shape of a value whose shape is known, see `model.symbols`);
 2. it is deterministic, of the standard domain, and holds no body;
 3. it is not a DequantizeLinear: int8 weights must not become float again (failures.md 10);
 4. it is not a graph output (an output must be produced by a node);
@@ -20,6 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.constants import constant
+from onnxzip.model.elements import numbers
 from onnxzip.model.shapes import Shapes
 from onnxzip.model.walk import bodies_of, is_op
 from onnxzip.passes.context import Context
@@ -56,10 +57,12 @@ def constant_part(model: ir.Model, context: Context) -> ConstantPart:
     part = ConstantPart()
     for graph in scopes(model):
         for node in graph:
-            if _is_candidate(node) and _add_known(node, part, context.shapes):
+            if not _is_candidate(node):
                 continue
-            if _is_candidate(node) and _reads_constants_only(node, part):
+            if _reads_constants_only(node, part):
                 _add_computed(node, part, context.shapes)
+            else:
+                _add_known(node, part, context)
     return part
 
 
@@ -73,21 +76,18 @@ def _is_candidate(node: ir.Node) -> bool:
     )
 
 
-def _add_known(node: ir.Node, part: ConstantPart, shapes: Shapes) -> bool:
+def _add_known(node: ir.Node, part: ConstantPart, context: Context) -> bool:
     """Case 1, second half."""
-    if not is_op(node, "Shape", "Size"):
+    outputs = [o for o in node.outputs if o.name]
+    results = {o: numbers(context.symbols.content(o)) for o in outputs}
+    if not results or any(r is None for r in results.values()):
         return False
-    shape = shapes.static(node.inputs[0])
-    if shape is None:
-        return False
-    if node.op_type == "Size":
-        result = np.asarray(math.prod(shape), np.int64)
-    else:
-        start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", len(shape))
-        result = np.asarray(shape[start:end], np.int64)
     part.nodes[node] = None
-    part.values[node.outputs[0]] = result.nbytes
-    part.known[node.outputs[0]] = result
+    for output, result in results.items():
+        dtype = context.shapes.dtype(output)
+        if result is not None and dtype is not None:
+            part.known[output] = result.astype(dtype.numpy())
+            part.values[output] = part.known[output].nbytes
     return True
 
 

@@ -16,7 +16,9 @@ import onnx_ir as ir
 from onnxzip.config import Prefer
 from onnxzip.model.edit import Names
 from onnxzip.model.opset import opset_of
+from onnxzip.model.save import model_bytes
 from onnxzip.model.shapes import Shapes
+from onnxzip.model.symbols import Symbols
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,11 @@ class Context:
     the pass is done. Shapes of values that a pass adds are found out as well.
     """
 
-    def __init__(self, model: ir.Model, allowed: Allowed = ALLOWED, fuel: Fuel | None = None) -> None:
+    def __init__(
+        self, model: ir.Model, allowed: Allowed = ALLOWED, fuel: Fuel | None = None, limit: int | None = None
+    ) -> None:
         self._model = model
+        self._limit = limit
         self.allowed = allowed
         self.fuel = fuel or Fuel()
         self.names = Names(model)
@@ -97,11 +102,41 @@ class Context:
     @cached_property
     def shapes(self) -> Shapes:
         """Types and shapes of all values."""
-        return Shapes(self._model)
+        return self._both[0]
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """Sizes as expressions, and what is in shapes that are computed."""
+        return self._both[1]
+
+    @cached_property
+    def _both(self) -> tuple[Shapes, Symbols]:
+        """Each asks the other one for what it does not know itself."""
+        shapes = Shapes(self._model)
+        symbols = Symbols(shapes, self.opset)
+        shapes.refine = symbols.dims
+        return shapes, symbols
 
     def affords(self, added: int) -> bool:
         """Whether a rewrite may be done that makes the file larger by so many bytes (negative: smaller)."""
         return added <= 0 or self.allowed.prefer == "nodes"
+
+    def may_add(self, added: int) -> bool:
+        """Whether a rewrite may make the file `added` bytes larger: out of what others have saved so far, and never all told.
+
+        A rewrite that asks must be done when the answer is yes: the bytes count as spent.
+        """
+        if added <= 0 or self.allowed.prefer == "nodes":
+            return True
+        if self._limit is None or added > self._room:
+            return False
+        self._room -= added
+        return True
+
+    @cached_property
+    def _room(self) -> int:
+        """Bytes that the file is smaller than it may be."""
+        return (self._limit or 0) - model_bytes(self._model)
 
     def refuse(self, note: str) -> bool:
         """Note why a rewrite that a user would expect was not done, naming the node. Always False, to be returned."""

@@ -6,6 +6,7 @@ with s and t per in-channel, computed in float64 and rounded once. Not bit exact
 1. A scale alone: any of the four operators, any padding (zero stays zero).
 2. A shift: Gemm, and Conv without padding. At a padded border the shift is missing from what is summed, and so it is
    at every border of a ConvTranspose: refused with a note.
+3. Between such a node and the linear operator, elements are only moved (see `movement`), each by the only reader.
 Left alone: a shift before a MatMul (it has no bias); a value that others read too; a constant that broadcasts the input
 to more channels or axes than it has; the half of an Erf-Gelu, x / 2 (1 + erf(x / sqrt 2)), which runtimes run as one operator.
 """
@@ -15,26 +16,26 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.edit import remove, sole_consumer
+from onnxzip.model.edit import remove, replace, sole_consumer
 from onnxzip.model.walk import is_op, label
-from onnxzip.passes.affine import Affine, affine_of
+from onnxzip.passes.affine import Affine, Layout, affine_of
 from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_added, put_constant
 from onnxzip.passes.linear import LINEAR, Linear, linear_of
 from onnxzip.passes.local import local
+from onnxzip.passes.movement import traced
 from onnxzip.passes.scope import drop_unused
 
 
 @local(*LINEAR)
 def fuse_affine_before(node: ir.Node, context: Context) -> bool:
     """Fold what a linear operator reads into it, node by node, the nearest first."""
-    linear, value = linear_of(node, context), node.inputs[0]
-    if linear is None:
+    linear = linear_of(node, context)
+    found = None if linear is None else _before(linear, context)
+    if linear is None or found is None:
         return False
-    before = value.producer() if value is not None else None
-    if value is None or before is None or before.graph is not node.graph or sole_consumer(value) is not node:
-        return False
-    source, affine = _affine(before, linear, context)
+    before, layout = found
+    source, affine = _affine(before, layout, context)
     if source is not None and _ends_gelu(source):
         return False
     if source is None or affine is None:
@@ -55,9 +56,22 @@ def fuse_affine_before(node: ir.Node, context: Context) -> bool:
     return True
 
 
-def _affine(before: ir.Node, linear: Linear, context: Context) -> tuple[ir.Value | None, Affine | None]:
+def _before(linear: Linear, context: Context) -> tuple[ir.Node, Layout] | None:
+    """What gives the input, behind nodes that move elements only, and where its channels are. Each has one reader."""
+    reader, layout = linear.node, linear.in_layout
+    while True:
+        value = reader.inputs[0]
+        before = value.producer() if value is not None else None
+        if value is None or before is None or before.graph is not reader.graph or sole_consumer(value) is not reader:
+            return None
+        moved = traced(before, layout, context)
+        if moved is None:
+            return before, layout
+        reader, layout = before, moved
+
+
+def _affine(before: ir.Node, layout: Layout, context: Context) -> tuple[ir.Value | None, Affine | None]:
     """What `before` reads, and its map; nothing when it is none or when it changes the shape."""
-    layout = linear.in_layout
     for source in before.inputs:
         shape = context.shapes.of(source)
         if source is None or layout.rank is None or shape is None or len(shape) != layout.rank:
@@ -109,6 +123,6 @@ def _apply(
     if bias is not None:
         put_constant(node, 2, bias, context.names, f"{node.outputs[0].name}_bias")
         node.attributes.pop("beta", None)
-    node.replace_input_with(0, source)
+    replace(before.outputs[0], source)
     remove(before)
     drop_unused(dict.fromkeys(read))

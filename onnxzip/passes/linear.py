@@ -117,6 +117,6 @@ def _product(node: ir.Node, weight: np.ndarray, bias: np.ndarray | None, context
         in_rank: int | None = 2
     else:
         out_rank, in_rank = context.shapes.rank(node.outputs[0]), context.shapes.rank(node.inputs[0])
-    return Linear(
-        node, weight, bias, Layout(-1, outer, out_rank), Layout(-1, inner, in_rank), out_view=columns, in_view=rows
-    )
+    out_layout = Layout(1 if out_rank == 2 else -1, outer, out_rank)
+    in_layout = Layout(1 if in_rank == 2 else -1, inner, in_rank)
+    return Linear(node, weight, bias, out_layout, in_layout, out_view=columns, in_view=rows)

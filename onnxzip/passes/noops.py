@@ -19,9 +19,7 @@ from onnxzip.model.shapes import Dim, Shapes
 from onnxzip.model.walk import is_op
 from onnxzip.passes.context import Context
 from onnxzip.passes.scope import is_inference_dropout
-
-_NO_END = 2**31 - 1
-"""A Slice that ends here or beyond ends at the end of the axis."""
+from onnxzip.passes.slices import taken_by
 
 
 def passed_through(node: ir.Node, context: Context) -> ir.Value | None:
@@ -75,7 +73,12 @@ def _same_elements(node: ir.Node, context: Context) -> ir.Value | None:
     if node.op_type == "Flatten" and node.attributes.get_int("axis", 1) == 1 and shapes.rank(node.inputs[0]) == 2:
         return node.inputs[0]
     before, after = shapes.of(node.inputs[0]), shapes.of(node.outputs[0])
-    return node.inputs[0] if same_shape(before, after) or _one_unknown(before, after) else None
+    return node.inputs[0] if keeps_elements(before, after) else None
+
+
+def keeps_elements(before: tuple[Dim, ...] | None, after: tuple[Dim, ...] | None) -> bool:
+    """Whether two shapes of equally many elements are provably equal."""
+    return same_shape(before, after) or _one_unknown(before, after)
 
 
 def _one_unknown(before: tuple[Dim, ...] | None, after: tuple[Dim, ...] | None) -> bool:
@@ -107,22 +110,10 @@ def _pad(node: ir.Node, context: Context) -> ir.Value | None:
 
 
 def _slice(node: ir.Node, context: Context) -> ir.Value | None:
-    if context.opset < 10:
-        starts, ends = (np.asarray(node.attributes.get_ints(k, [1])) for k in ("starts", "ends"))
-        steps = np.ones_like(starts)
-    else:
-        given = [array(v) for v in node.inputs[1:3]]
-        if given[0] is None or given[1] is None:
-            return None
-        starts, ends = given[0], given[1]
-        step = node.inputs[4] if len(node.inputs) > 4 else None
-        found = np.ones_like(starts) if step is None else array(step)
-        if found is None:
-            return None
-        steps = found
-    if not (steps == 1).all():
+    taken = taken_by(node, context)
+    if taken is None or any(step != 1 for _, _, step in taken.values()):
         return None
-    if not starts.any() and (ends >= _NO_END).all():
+    if not taken:
         return node.inputs[0]
     # a slice with step 1 that is as long as the axis is the whole axis
     return node.inputs[0] if same_shape(context.shapes.of(node.inputs[0]), context.shapes.of(node.outputs[0])) else None
@@ -176,15 +167,19 @@ _NOT_NEGATIVE = ("Relu", "Sigmoid", "Softmax", "Exp", "Sqrt", "HardSigmoid", "So
 
 def _relu(node: ir.Node, context: Context) -> ir.Value | None:
     """Relu of what cannot be negative."""
-    source = node.inputs[0]
-    producer = source.producer() if source is not None else None
+    return node.inputs[0] if is_not_negative(node.inputs[0], context) else None
+
+
+def is_not_negative(value: ir.Value | None, context: Context) -> bool:
+    """Whether no element can be below 0, by what computes it (NaN is not)."""
+    producer = value.producer() if value is not None else None
     if is_op(producer, *_NOT_NEGATIVE):
-        return source
-    dtype = context.shapes.dtype(source)
+        return True
+    dtype = context.shapes.dtype(value)
     if is_op(producer, "Abs") and dtype is not None and dtype.is_floating_point():
-        return source  # the smallest integer is its own absolute value
+        return True  # the smallest integer is its own absolute value
     low, high = clip_bounds(producer, context) if producer is not None and is_op(producer, "Clip") else (None, None)
-    return source if low is not None and high is not None and low >= 0 and high >= 0 else None
+    return low is not None and high is not None and low >= 0 and high >= 0
 
 
 def _clip(node: ir.Node, context: Context) -> ir.Value | None:

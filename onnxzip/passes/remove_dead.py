@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from onnxzip.model.edit import is_read
 from onnxzip.model.walk import ONNX_DOMAINS, PURE_DOMAINS, all_nodes, bodies_of, label
+from onnxzip.passes.bodies import let_go
 from onnxzip.passes.context import Context, Outcome
 from onnxzip.passes.scope import scopes
 
@@ -44,21 +45,12 @@ def _dead_nodes(graph: ir.Graph, model: ir.Model, notes: list[str]) -> int:
             removed += sum(_dead_nodes(body, model, notes) for body in bodies_of(node))
         elif node.domain in PURE_DOMAINS or node.op_identifier() in model.functions:
             for body in bodies_of(node):
-                _empty(body)
+                let_go(body)
             graph.remove(node, safe=True)
             removed += 1
         else:
             notes.append(f"{label(node)} is not read, but stays: operators of domain {node.domain!r} may have effects")
     return removed
-
-
-def _empty(body: ir.Graph) -> None:
-    """Let a body that goes read nothing any more, so that what it read outside is seen to be unused."""
-    for node in body:
-        for inner in bodies_of(node):
-            _empty(inner)
-        for index in range(len(node.inputs)):
-            node.replace_input_with(index, None)
 
 
 def _trim(node: ir.Node, opset: int) -> int:

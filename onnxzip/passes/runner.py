@@ -36,6 +36,7 @@ from onnxzip.model.walk import count_nodes
 from onnxzip.passes import JUDGED_AT_THE_END, PASSES
 from onnxzip.passes.context import ALLOWED, Allowed, Context, Fuel, Outcome, Pass
 from onnxzip.passes.local import LocalPass, sweep
+from onnxzip.passes.scalar_ranges import give_ranges_scalars
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import PassRecord
 
@@ -88,9 +89,9 @@ def run(
 
     with observer.step("rewrite") as advance:
         done = attempt(passes)
-        grown = model_bytes(done.model) - limit
         late = [p for p in passes if p.__name__ in JUDGED_AT_THE_END and done.tallies[p.__name__].changes]
-        if grown > 0 and late and allowed.prefer == "bytes":
+        grown = model_bytes(done.model) - limit if late and allowed.prefer == "bytes" else 0
+        if grown > 0:
             fuel.steps.clear()
             done = attempt([p for p in passes if p not in late])
             for left in late:
@@ -244,6 +245,8 @@ class _Run:
             _GuiltyError: something is wrong with it.
         """
         _settle_ir_version(self.model)
+        if give_ranges_scalars(self.model):
+            self.context = self._fresh_context()
         broken = [p for p in problems(self.model, self.expected) if p not in self.flaws]
         if broken:
             raise _GuiltyError(f"the graph is broken: {broken[0]}")
@@ -262,7 +265,7 @@ class _Run:
         self.context = self._fresh_context()
 
     def _fresh_context(self) -> Context:
-        return Context(self.model, self.allowed, self.fuel)
+        return Context(self.model, self.allowed, self.fuel, self.bytes)
 
 
 def _settle_ir_version(model: ir.Model) -> None:

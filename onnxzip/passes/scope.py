@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -33,6 +33,21 @@ def is_deterministic(node: ir.Node) -> bool:
 def is_inference_dropout(node: ir.Node) -> bool:
     """Whether a Dropout passes its input through: from opset 12 its third input says so, and is false when absent."""
     return len(node.inputs) < 3 or node.inputs[2] is None or scalar(node.inputs[2]) in (False, 0)
+
+
+def dying(removed: Iterable[ir.Node], keep: Container[ir.Value] = ()) -> list[ir.Node]:
+    """These nodes, and what they read that nobody else reads; not what gives `keep`, which others will read."""
+    gone = dict.fromkeys(removed)
+    pending = list(gone)
+    while pending:
+        for value in pending.pop().inputs:
+            producer = value.producer() if value is not None and value not in keep else None
+            if value is None or producer is None or producer in gone or value.is_graph_output():
+                continue
+            if len(producer.outputs) == 1 and all(use.node in gone for use in value.uses()):
+                gone[producer] = None
+                pending.append(producer)
+    return list(gone)
 
 
 def drop_unused(constants: Iterable[ir.Value | None]) -> None:

@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxzip.model.constants import constant
+from onnxzip.model.proto import node_proto
 
 _SHORT = 1024
 """Longer lists of integers are data, not shapes, and stay in the form that maps into memory."""
@@ -40,7 +41,7 @@ def initializer_bytes(tensor: ir.TensorProtocol, name: str) -> int:
 
 def node_bytes(node: ir.Node) -> int:
     """Bytes of a node, its attributes included."""
-    return int(ir.to_proto(node).ByteSize())
+    return int(node_proto(node).ByteSize())
 
 
 def constant_bytes(value: ir.Value) -> int:

@@ -1,7 +1,7 @@
 """Inputs made up without data, that respect the graph.
 
 Floats are standard normal. A whole-number input that ends up as the indices of a Gather stays below the rows of the
-smallest table it indexes; one that counts the turns of a Loop is 2 or 3; other whole numbers are 0 or 1, `uint8` (images) takes all its values; masks by name are ones with
+smallest table it indexes, one that is spread over a one-hot row below the length of that; one that counts the turns of a Loop is 2 or 3; other whole numbers are 0 or 1, `uint8` (images) takes all its values; masks by name are ones with
 zeros at the end. Axes of one name share one size. Everything is seeded.
 
 Dynamic axes take two different sizes. Which sizes a graph accepts is found out by asking the original: the first two of a
@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.errors import ModelError
-from onnxzip.model.constants import constant
+from onnxzip.model.constants import array, constant, scalar
 from onnxzip.model.walk import is_op
 from onnxzip.runtime import Session, TensorSpec
 
@@ -124,11 +124,23 @@ def _range_of(value: ir.Value) -> tuple[int, int] | None:
 
 
 def _tables_behind(value: ir.Value) -> Iterator[int]:
-    """Rows of the constant tables that this input indexes."""
+    """Rows of the constant tables that this input indexes, and lengths of the one-hot rows that it becomes."""
     for node, position in _readers(value):
         table = constant(node.inputs[0]) if node.inputs else None
         if is_op(node, "Gather") and position == 1 and table is not None and table.shape.rank():
             yield int(table.shape.numpy()[node.attributes.get_int("axis", 0)])
+        elif is_op(node, "OneHot") and position == 0 and (depth := scalar(node.inputs[1])):
+            yield int(depth)
+        elif is_op(node, "Equal") and (length := _counted(node.inputs[1 - position])):
+            yield length
+
+
+def _counted(value: ir.Value | None) -> int | None:
+    """n, when this constant holds 0, 1, 2, ... n-1, and more than a flag takes."""
+    numbers = array(value)
+    if numbers is None or numbers.size <= 2 or not np.array_equal(numbers.reshape(-1), np.arange(numbers.size)):
+        return None
+    return int(numbers.size)
 
 
 def _readers(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:

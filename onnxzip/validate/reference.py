@@ -30,6 +30,7 @@ class Reference:
         session: the original.
         data: re-iterable batches; iterated once here and once for each candidate.
         observer: told of each batch.
+        repeat: run the first batch twice, to see whether the answers are the same. False where that is known.
 
     Attributes:
         samples: size of the leading axis of the first input, summed over the batches.
@@ -37,7 +38,9 @@ class Reference:
         deterministic: a second run of the first batch gave the same outputs.
     """
 
-    def __init__(self, session: Session, data: Iterable[Batch], observer: Observer = SILENT) -> None:
+    def __init__(
+        self, session: Session, data: Iterable[Batch], observer: Observer = SILENT, *, repeat: bool = True
+    ) -> None:
         self._data, self._names = data, [o.name for o in session.outputs]
         self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - lives as long as the object
         weakref.finalize(self, self._file.close)
@@ -46,7 +49,7 @@ class Reference:
         with observer.step("run the original", None) as done:
             for batch in data:
                 outputs = session.run(batch)
-                if self.batches == 0:
+                if self.batches == 0 and repeat:
                     self.deterministic = _same(outputs, session.run(batch))
                 pickle.dump(outputs, self._file, protocol=5)  # our own temporary file: never read from elsewhere
                 self.batches += 1

@@ -259,3 +259,18 @@ def test_a_pipe_that_nobody_reads_still_gets_the_model_written(small):
     run = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert "bug" not in run.stderr
     assert small.with_name("small.opt.onnx").exists()
+
+
+def test_the_opset_is_raised_where_it_is_asked_for(small, tmp_path):
+    out = tmp_path / "out.onnx"
+    assert onnxzip("optimize", small, "-o", out, "--opset", 20).exit_code == 0
+    assert onnx.load(str(out)).opset_import[0].version == 20
+    for wanted, reason in ((17, "only raised"), (999, "is not known"), (0, "must be a version")):
+        result = onnxzip("optimize", small, "-o", tmp_path / "none.onnx", "--opset", wanted)
+        assert result.exit_code == 2
+        assert reason in result.output
+        assert not (tmp_path / "none.onnx").exists()
+
+
+def test_contrib_operators_can_be_allowed(small, tmp_path):
+    assert onnxzip("optimize", small, "-o", tmp_path / "out.onnx", "--allow-contrib").exit_code == 0

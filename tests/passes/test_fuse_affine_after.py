@@ -260,3 +260,23 @@ def test_a_batch_normalization_that_trains_is_left_alone():
         var=np.ones(2, np.float32),
     )
     assert_untouched(before, fuse_affine_after)
+
+
+SHARED = """g (float[N,3,8,8] x) => (float[N,6,6,6] y, float[N,6,3,3] z) {{
+    a = Conv(x, w, c) y = Neg(a) b = Conv<strides=[2,2]>(x, w, c) z = {}
+}}"""
+
+
+def test_a_shared_weight_is_scaled_once_where_all_its_readers_are_scaled_alike():
+    before = model(SHARED.format("Neg(b)"), w=normal(6, 3, 3, 3), c=np.zeros(6, np.float32))
+    after, _ = apply(before, fuse_affine_after)
+    assert op_types(after) == ["Conv", "Conv"]
+    assert len(after.graph.initializers) == 2
+    assert_equivalent(before, after, rtol=0)
+
+
+@pytest.mark.parametrize("other", ["Relu(b)", "Mul(b, b)", "Neg(b) u = Sin(w)", "Mul(b, two)"])
+def test_a_shared_weight_with_other_readers_stays(other):
+    before = model(SHARED.format(other), w=normal(6, 3, 3, 3), c=np.zeros(6, np.float32), two=np.float32(2))
+    outcome = assert_untouched(before, fuse_affine_after)
+    assert "a weight is shared" in outcome.notes[0]

@@ -79,6 +79,19 @@ def test_made_up_inputs_respect_tables_masks_and_names():
         assert batch["attention_mask"][:, 0].all()
 
 
+@pytest.mark.parametrize("nodes", ["q = Equal(u, numbers) c = Cast <to = 1> (q)", "c = OneHot(ids, depth, values)"])
+def test_made_up_inputs_choose_among_all_categories(nodes):
+    m = model(
+        f"agraph (int64[N,50] ids) => (float[A,B,C] y) {{ u = Unsqueeze(ids, last) {nodes} y = Sum(c) }}",
+        last=np.array([2]),
+        numbers=np.arange(9),
+        depth=np.array(9),
+        values=np.array([0, 1], np.float32),
+    )
+    for batch in make_inputs(m, Session(m, threads=1)):
+        assert set(np.unique(batch["ids"])) == set(range(9))
+
+
 def test_made_up_inputs_find_sizes_that_the_graph_accepts():
     m = model(
         "agraph (float[N,L] x) => (float[N,64] y) { s = Constant <value_ints = [-1, 64]> () t = Reshape(x, s) y = Relu(t) }"

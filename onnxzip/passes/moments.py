@@ -1,0 +1,60 @@
+"""Recognizing what a mean is: ReduceMean, or ReduceSum divided by how many there are. Pure analysis."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from onnxzip.model.constants import array
+from onnxzip.passes.context import Context
+from onnxzip.passes.pattern import given_by, near, product
+
+_SUM_TAKES_AXES_SINCE, _ALL_TAKE_AXES_SINCE = 13, 18
+"""The opsets since which axes are an input and not an attribute."""
+
+
+def axes_of(node: ir.Node, context: Context) -> tuple[int, ...] | None:
+    """The axes of a reduction, not negative and sorted; None where they are not known."""
+    rank = context.shapes.rank(node.inputs[0])
+    if rank is None:
+        return None
+    given = list(node.attributes.get_ints("axes", []))
+    if context.opset >= (_SUM_TAKES_AXES_SINCE if node.op_type == "ReduceSum" else _ALL_TAKE_AXES_SINCE):
+        axes = node.inputs[1] if len(node.inputs) > 1 else None
+        found = array(axes)
+        if axes is not None and found is None:
+            return None
+        given = [] if found is None else found.reshape(-1).tolist()
+    if not given:
+        return () if node.attributes.get_int("noop_with_empty_axes", 0) else tuple(range(rank))
+    return tuple(sorted({int(axis) % rank for axis in given})) if rank else None
+
+
+def reduction(value: ir.Value, op_type: str, context: Context) -> tuple[ir.Value, tuple[int, ...]] | None:
+    """(x, axes) when this value is that reduction of x."""
+    node = given_by(value, op_type)
+    source = node.inputs[0] if node is not None else None
+    axes = axes_of(node, context) if node is not None and source is not None else None
+    return None if source is None or not axes else (source, axes)
+
+
+def mean(value: ir.Value, context: Context) -> tuple[ir.Value, tuple[int, ...]] | None:
+    """(x, axes) when this value is the mean of x over these axes, kept or not."""
+    found = reduction(value, "ReduceMean", context)
+    if found is not None:
+        return found
+    factors = product(value)
+    if len(factors.over) != 1 or factors.under:
+        return None
+    found = reduction(factors.over[0], "ReduceSum", context)
+    count = None if found is None else elements(found[0], found[1], context)
+    return found if count and near(factors.scalar * count, 1.0) else None
+
+
+def elements(value: ir.Value, axes: tuple[int, ...], context: Context) -> int | None:
+    """How many numbers a reduction over these axes takes together, where that is known."""
+    shape = context.shapes.of(value)
+    sizes = [shape[axis] for axis in axes] if shape is not None else [None]
+    known = [size for size in sizes if isinstance(size, int)]
+    return math.prod(known) if len(known) == len(sizes) else None

@@ -1,0 +1,34 @@
+"""A power of two becomes a product: x ** 2 = x * x.
+
+Exact for what onnxruntime computes (its Pow squares by multiplication as well, only slower: 1.1 to 1.8 times as long).
+Legal case: floats, a single constant 2 that cannot change the shape.
+Left alone: a square whose mean is taken (runtimes know a normalization by it); what costs bytes; integers.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxzip.model.constants import array
+from onnxzip.model.edit import new_node
+from onnxzip.passes.context import Context
+from onnxzip.passes.local import local
+from onnxzip.passes.noops import broadcasts_into
+from onnxzip.passes.swap import swap
+
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
+
+
+@local("Pow")
+def square(node: ir.Node, context: Context) -> bool:
+    """Put Mul in the place of Pow."""
+    base, exponent = node.inputs[0], array(node.inputs[1])
+    if base is None or exponent is None or exponent.size != 1 or exponent.item() != 2:
+        return False
+    if context.shapes.dtype(base) not in _FLOATS or (
+        exponent.ndim and not broadcasts_into(exponent.shape, base, context.shapes)
+    ):
+        return False
+    if any(use.node.op_type == "ReduceMean" for use in node.outputs[0].uses()):
+        return False
+    return swap([node], new_node("Mul", [base, base], ""), context)

@@ -1,0 +1,48 @@
+"""Two nodes in a row that only move axes."""
+
+import numpy as np
+import pytest
+
+from onnxzip.passes.merge_views import merge_views
+from tests.helpers.graphs import model, op_types
+from tests.helpers.numerics import assert_equivalent
+from tests.passes.helpers import apply, assert_untouched
+
+
+def ints(*numbers):
+    return np.array(numbers, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "result", "expected"),
+    [
+        ("a = Transpose<perm=[0,2,3,1]>(x) b = Transpose<perm=[0,3,1,2]>(a) y = Relu(b)", "N,1,3,4", ["Relu"]),
+        ("a = Reshape(x, s) b = Unsqueeze(a, one) y = Relu(b)", "N,1,3,4", ["Relu"]),
+        ("a = Transpose<perm=[0,3,1,2]>(x) y = Squeeze(a, two)", "A,B,C", ["Transpose", "Squeeze"]),
+        ("a = Transpose<perm=[0,3,1,2]>(x) y = Reshape(a, flipped)", "A,B,C,D", ["Transpose"]),
+        ("a = Squeeze(x, one) y = Unsqueeze(a, two)", "A,B,C,D", ["Reshape"]),
+        ("a = Transpose<perm=[1,0,2,3]>(x) y = Squeeze(a, zero)", "A,B,C", ["Squeeze"]),
+        ("a = Transpose<perm=[1,0,2,3]>(x) y = Relu(a)", "A,B,C,D", ["Transpose", "Relu"]),
+        ("a = Squeeze(x, one) b = Unsqueeze(a, one) c = Relu(a) y = Add(b, c)", "A,B,C,D", ["Squeeze", "Relu", "Add"]),
+        ("a = Squeeze(x, one) b = Unsqueeze(a, two) c = Relu(a) y = Add(b, c)", "A,B,C,D", 4 * ["?"]),
+        ("a = Reshape(x, flat) y = Reshape(a, s)", "A,B,C", ["Reshape", "Reshape"]),
+    ],
+)
+def test_they_become_one_or_none(nodes, result, expected):
+    arrays = {
+        "s": ints(-1, 3, 4),
+        "one": ints(1),
+        "two": ints(2),
+        "zero": ints(0),
+        "flipped": ints(-1, 4, 3, 1),
+        "flat": ints(-1, 12),
+    }
+    used = {k: v for k, v in arrays.items() if f" {k})" in nodes}
+    before = model(f"g (float[N,1,3,4] x) => (float[{result}] y) {{ {nodes} }}", **used)
+    after, outcome = apply(before, merge_views)
+    assert len(op_types(after)) == len(expected)
+    if outcome.changes:
+        assert op_types(after) == expected
+        assert_equivalent(before, after, rtol=0)
+    else:
+        assert_untouched(before, merge_views)
