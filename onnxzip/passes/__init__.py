@@ -1,6 +1,7 @@
 """Exact rewrites. `PASSES` is the order they run in; the runner repeats it until nothing changes."""
 
 from onnxzip.passes.absorb import absorb
+from onnxzip.passes.cancel_sqrt import cancel_sqrt
 from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
 from onnxzip.passes.drop_saturated import drop_saturated
@@ -55,6 +56,7 @@ PASSES: tuple[Pass, ...] = (
     merge_squeezes,  # what merge_reshapes could not undo
     merge_reduces,
     split_slices,
+    cancel_sqrt,
     square,
     merge_moves,  # after the two above, which know more about shapes that are symbolic
     merge_casts,
