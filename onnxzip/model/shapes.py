@@ -165,6 +165,8 @@ def _without_weights(model: ir.Model) -> ir.Model:
             del copy.graph.initializers[value.name or ""]
             if value not in copy.graph.inputs:
                 copy.graph.inputs.append(value)
+    for body in copy.graph.subgraphs():
+        _copy_outer_constants(body)
     for node in all_nodes(copy):
         for output in node.outputs:
             if node.domain in ONNX_DOMAINS:
@@ -173,6 +175,27 @@ def _without_weights(model: ir.Model) -> ir.Model:
             for value in body.inputs:
                 value.shape = None
     return copy
+
+
+def _copy_outer_constants(body: ir.Graph) -> None:
+    """Inference reads axes and sizes only where they are constants of the very graph that the node stands in."""
+    copies: dict[ir.Value, ir.Value] = {}
+    for node in body:
+        for index, value in enumerate(node.inputs):
+            content = array(value) if value is not None and value.graph is not body else None
+            if (
+                value is None
+                or content is None
+                or content.nbytes > _PROPAGATED_BYTES
+                or content.dtype.kind not in "fiub"
+            ):
+                continue
+            if value not in copies:
+                tensor = ir.tensor(content)  # serializing renames the tensor it is given
+                name = f"{value.name} in {id(body)}"  # no other value may have it
+                copies[value] = ir.Value(name=name, type=value.type, shape=value.shape, const_value=tensor)
+                body.register_initializer(copies[value])
+            node.replace_input_with(index, copies[value])
 
 
 def _forget_symbols(value: ir.Value) -> None:
