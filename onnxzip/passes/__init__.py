@@ -2,6 +2,7 @@
 
 from onnxzip.passes.absorb import absorb
 from onnxzip.passes.cancel_requantization import cancel_requantization
+from onnxzip.passes.cancel_sqrt import cancel_sqrt
 from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
 from onnxzip.passes.drop_saturated import drop_saturated
@@ -71,6 +72,8 @@ PASSES: tuple[Pass, ...] = (
     merge_reshapes,
     merge_squeezes,  # what merge_reshapes could not undo
     merge_reduces,
+    split_slices,
+    cancel_sqrt,
     square,
     merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
     merge_views,
