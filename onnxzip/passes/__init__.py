@@ -93,4 +93,4 @@ PASSES: tuple[Pass, ...] = (
 )
 
 # Passes that may add bytes for a while, because others win them back. The runner judges them when all is done.
-JUDGED_AT_THE_END = frozenset({"inline_functions"})
+JUDGED_AT_THE_END = frozenset({"inline_functions", "compute_on_table"})
