@@ -72,7 +72,6 @@ PASSES: tuple[Pass, ...] = (
     merge_reshapes,
     merge_squeezes,  # what merge_reshapes could not undo
     merge_reduces,
-    split_slices,
     cancel_sqrt,
     square,
     merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
@@ -80,7 +79,7 @@ PASSES: tuple[Pass, ...] = (
     merge_concats,
     reshape_once,
     merge_slices,
-    split_slices,  # after the former, which needs fewer
+    split_slices,  # after the former, which needs fewer nodes
     merge_gathers,
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
@@ -112,4 +111,4 @@ PASSES: tuple[Pass, ...] = (
 )
 
 # Passes that may add bytes for a while, because others win them back. The runner judges them when all is done.
-JUDGED_AT_THE_END = frozenset({"inline_functions"})
+JUDGED_AT_THE_END = frozenset({"inline_functions", "compute_on_table"})

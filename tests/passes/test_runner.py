@@ -199,3 +199,27 @@ def test_bodies_may_be_nested_deeply():
     before = nested_ifs(50)
     after, _ = run(before, strict=True)
     assert count_nodes(after) == count_nodes(before) - 1
+
+
+INLINED = """
+<ir_version: 8, opset_import: ["" : 18, "f" : 1]>
+g (float[N,4] x) => (float[N,4] y) { a = f.long_function(x) b = f.long_function(a) y = f.long_function(b) }
+<domain: "f", opset_import: ["" : 18]>
+long_function (x) => (y) { c = Constant<value = float[4] {1.5, 2.5, 3.5, 4.5}>() d = Add(x, c) e = Identity(d) y = Relu(e) }
+"""
+
+
+def test_passes_after_one_that_may_grow_the_file_are_not_to_blame_for_it():
+    before = model(INLINED)
+    after, records = run(before, verify=lambda m: None, strict=True)
+    assert op_types(after) == ["Add", "Relu"] * 3
+    assert not [r.notes for r in records if r.notes]
+
+
+def test_a_table_may_grow_the_file_until_it_is_folded():
+    table = np.arange(32, dtype=np.float32).reshape(4, 8)
+    before = model("g (int64[N] i) => (float[N,8] y) { r = Gather(t, i) y = Neg(r) }", t=table)
+    for verify in (None, lambda m: None):
+        after, _ = run(before, verify=verify, strict=True)
+        assert op_types(after) == ["Gather"]
+        assert_equivalent(before, after, rtol=0, batch={"i": np.array([0, 3])})
