@@ -20,9 +20,11 @@ what follows usually wins that back. So a file that is too large already is not 
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -87,7 +89,7 @@ def run(
         attempted.to_fixed_point(rounds)
         return attempted
 
-    with observer.step("rewrite") as advance:
+    with observer.step("rewrite") as advance, _collecting_rarely():
         done = attempt(passes)
         late = [p for p in passes if p.__name__ in JUDGED_AT_THE_END and done.tallies[p.__name__].changes]
         grown = model_bytes(done.model) - limit if late and allowed.prefer == "bytes" else 0
@@ -98,6 +100,17 @@ def run(
                 done.tallies[left.__name__] = _Tally(notes=(f"left: the file would be {grown} bytes larger",))
     nodes = count_nodes(done.model)
     return done.model, tuple(done.tallies[p.__name__].record(p.__name__, nodes) for p in passes)
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """A graph is full of cycles that live: looking for dead ones again and again costs more than the passes do."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 100_000), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @dataclass
