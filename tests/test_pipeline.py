@@ -250,7 +250,9 @@ def test_a_converter_that_changes_the_model_is_told(monkeypatch):
 
 def test_contrib_operators_have_to_be_allowed(monkeypatch):
     seen = []
-    monkeypatch.setattr(rewriting, "run", lambda m, **kwargs: seen.append(kwargs["allowed"].contrib) or run(m, **kwargs))
+    monkeypatch.setattr(
+        rewriting, "run", lambda m, **kwargs: seen.append(kwargs["allowed"].contrib) or run(m, **kwargs)
+    )
     onnxzip.optimize(small())
     onnxzip.optimize(small(), config=Config(allow_contrib=True))
     assert seen == [False, True]
