@@ -5,7 +5,8 @@ Transpose, Squeeze, Unsqueeze, and a Reshape or Flatten that only takes away or 
 1. The composition is the identity: readers of the second read what the first reads.
 2. The composition is one node, and nobody else reads between the two: that node, instead of both.
 3. A Reshape to a constant shape without zeros, or a Flatten of the axes behind those that stay, of a view that keeps all
-   elements in order: it reads what the view reads, even where others read the view. So chains of them become a bush.
+   elements in order: it reads what the view reads, even where others read the view (unless a longer name would add
+   bytes). So chains of them become a bush.
 Left alone: what `merge_transposes` and `merge_reshapes` do; a case 2 that would add bytes.
 """
 
@@ -40,6 +41,9 @@ def merge_views(second: ir.Node, context: Context) -> bool:
     if after is not None and _merge(first, second, source, then(before, after), shape, context):
         return True
     if not keeps_order(before, shape) or not _needs_no_view(second, before, context):
+        return False
+    longer = len(source.name or "") > len(middle.name or "") and sole_consumer(middle) is not second
+    if longer and context.allowed.prefer == "bytes":
         return False
     second.replace_input_with(0, source)  # case 3
     discard([middle])

@@ -67,3 +67,8 @@ def test_what_flattens_reads_past_a_view_that_keeps_the_order(last, changes):
         assert_equivalent(before, after, rtol=0)
     else:
         assert_untouched(before, merge_views)
+
+
+def test_a_longer_name_is_not_read_twice():
+    text = "g (float[N,3,1,4] a_long_name) => (float[A,B] y, float[C,D,E,F] z) { a = Transpose<perm=[0,2,1,3]>(a_long_name) y = Flatten(a) z = Relu(a) }"
+    assert_untouched(model(text), merge_views)
