@@ -2,6 +2,7 @@
 
 from onnxzip.passes.absorb import absorb
 from onnxzip.passes.cancel_requantization import cancel_requantization
+from onnxzip.passes.cancel_sqrt import cancel_sqrt
 from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
 from onnxzip.passes.drop_saturated import drop_saturated
@@ -72,13 +73,14 @@ PASSES: tuple[Pass, ...] = (
     merge_reshapes,
     merge_squeezes,  # what merge_reshapes could not undo
     merge_reduces,
+    cancel_sqrt,
     square,
     merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
     merge_views,
     merge_concats,
     reshape_once,
     merge_slices,
-    split_slices,  # after the former, which needs fewer
+    split_slices,  # after the former, which needs fewer nodes
     merge_gathers,
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
@@ -111,4 +113,4 @@ PASSES: tuple[Pass, ...] = (
 )
 
 # Passes that may add bytes for a while, because others win them back. The runner judges them when all is done.
-JUDGED_AT_THE_END = frozenset({"inline_functions"})
+JUDGED_AT_THE_END = frozenset({"inline_functions", "compute_on_table"})

@@ -57,13 +57,13 @@ class Total:
     minus: tuple[ir.Value, ...]
 
 
-def near(number: float | None, wanted: float) -> bool:
-    """Whether a constant of the graph is this number, as float32 holds it.
+def near(number: float | None, wanted: float, tolerance: float = 1e-6) -> bool:
+    """Whether a constant of the graph is this number, as float32 holds it (or better, with a smaller relative tolerance).
 
     >>> near(0.7978845834732056, math.sqrt(2 / math.pi)), near(1.702, 1.7)
     (True, False)
     """
-    return number is not None and math.isclose(number, wanted, rel_tol=1e-6, abs_tol=0.0)
+    return number is not None and math.isclose(number, wanted, rel_tol=tolerance, abs_tol=0.0)
 
 
 def number_in(value: ir.Value | None) -> float | None:
