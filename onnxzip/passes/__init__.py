@@ -34,6 +34,7 @@ from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.merge_views import merge_views
 from onnxzip.passes.move_views import move_views
 from onnxzip.passes.one_hot_to_gather import one_hot_to_gather
+from onnxzip.passes.permute_weights import permute_weights
 from onnxzip.passes.raise_clip import raise_clip
 from onnxzip.passes.raise_gelu import raise_gelu
 from onnxzip.passes.raise_hard_swish import raise_hard_swish
@@ -98,6 +99,7 @@ PASSES: tuple[Pass, ...] = (
     fuse_pads,
     matmul_to_gemm,  # a linear operator with a bias takes more of what follows
     transposes_into_gemm,
+    permute_weights,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_siblings,  # with what followed each of them folded in
