@@ -80,12 +80,13 @@ def with_stored_weights(path: Path, folder: Path) -> Path:
     """A copy of the model whose generated weights are stored: ConstantOfShape of a constant shape becomes an initializer.
 
     Numbers are seeded and scaled so that what comes out of a deep network is finite: He initialisation for two and more
-    axes, for BatchNormalization scales and variances between a half and one and a half, and small ones else.
+    axes, positive scales and variances of BatchNormalization, and small ones else.
     """
     model = onnx.load(str(path))
     graph, rng = model.graph, np.random.default_rng(0)
     constants = {t.name: t for t in graph.initializer}
-    positive = {n.input[i] for n in graph.node if n.op_type == "BatchNormalization" for i in (1, 4)}
+    ranges = {1: (0.1, 0.5), 4: (0.5, 1.5)}  # of scale and variance; small scales, or sums of many branches grow
+    positive = {n.input[i]: r for n in graph.node if n.op_type == "BatchNormalization" for i, r in ranges.items()}
     kept = []
     for node in graph.node:
         shape = constants.get(node.input[0]) if node.op_type == "ConstantOfShape" else None
@@ -94,7 +95,7 @@ def with_stored_weights(path: Path, folder: Path) -> Path:
             continue
         sizes = numpy_helper.to_array(shape).tolist()
         if node.output[0] in positive:
-            weight = rng.uniform(0.5, 1.5, sizes)
+            weight = rng.uniform(*positive[node.output[0]], sizes)
         else:
             weight = rng.standard_normal(sizes) * (np.sqrt(2 / np.prod(sizes[1:])) if len(sizes) > 1 else 0.01)
         graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), node.output[0]))

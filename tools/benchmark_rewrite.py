@@ -154,9 +154,7 @@ def table(results: dict[str, dict[str, Row]], tools: Sequence[str]) -> str:
     lines.append(
         "A cell: nodes, bytes against the original's, seconds, MB of peak memory; and the verdict where it is not ok."
     )
-    lines.append(
-        "Seconds are of the optimization only, imports excluded. Totals and medians are of models that are ok with every tool."
-    )
+    lines.append("Seconds are of the optimization only, imports excluded.")
     return "\n".join(lines)
 
 

@@ -119,8 +119,8 @@ def is_read(value: ir.Value) -> bool:
 
 def sole_consumer(value: ir.Value) -> ir.Node | None:
     """The one node that reads this value, once; None when there are others or when it is a graph output."""
-    uses = tuple(value.uses())
-    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+    uses = value.uses()
+    return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None
 
 
 def _graph(value: ir.Value) -> ir.Graph:

@@ -8,7 +8,9 @@ declaration is all there is and is used.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 
 import onnx
@@ -195,7 +197,29 @@ def _for_inference(model: ir.Model) -> onnx.ModelProto:
     proto.ir_version = max(proto.ir_version, 4)
     if opset_of(model) < _SQUEEZE_SORTED:
         _sort_squeezed(proto.graph)
+    _copy_outer_constants(proto.graph, ChainMap(), itertools.count())
     return proto
+
+
+def _copy_outer_constants(
+    graph: onnx.GraphProto, outer: ChainMap[str, onnx.TensorProto], numbers: Iterator[int]
+) -> None:
+    """Inference reads axes and sizes only where they are constants of the very graph that the node stands in."""
+    defaults = {i.name for i in graph.input}  # a caller may give other values
+    here = outer.new_child({t.name: t for t in graph.initializer if t.name not in defaults})
+    copies: dict[str, str] = {}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in outer and name not in copies:
+                copies[name] = f"{name} in body {next(numbers)}"
+                copy = graph.initializer.add()
+                copy.CopyFrom(outer[name])
+                copy.name = copies[name]
+            if name in outer:
+                node.input[index] = copies[name]
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                _copy_outer_constants(body, here, numbers)
 
 
 def _sort_squeezed(graph: onnx.GraphProto) -> None:

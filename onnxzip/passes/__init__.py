@@ -2,6 +2,7 @@
 
 from onnxzip.passes.absorb import absorb
 from onnxzip.passes.cancel_requantization import cancel_requantization
+from onnxzip.passes.cancel_sqrt import cancel_sqrt
 from onnxzip.passes.compute_on_table import compute_on_table
 from onnxzip.passes.context import Pass
 from onnxzip.passes.drop_saturated import drop_saturated
@@ -33,6 +34,7 @@ from onnxzip.passes.merge_transposes import merge_transposes
 from onnxzip.passes.merge_views import merge_views
 from onnxzip.passes.move_views import move_views
 from onnxzip.passes.one_hot_to_gather import one_hot_to_gather
+from onnxzip.passes.permute_weights import permute_weights
 from onnxzip.passes.raise_clip import raise_clip
 from onnxzip.passes.raise_gelu import raise_gelu
 from onnxzip.passes.raise_hard_swish import raise_hard_swish
@@ -71,13 +73,14 @@ PASSES: tuple[Pass, ...] = (
     merge_reshapes,
     merge_squeezes,  # what merge_reshapes could not undo
     merge_reduces,
+    cancel_sqrt,
     square,
     merge_moves,  # after merge_transposes and merge_reshapes, which know more about shapes that are symbolic
     merge_views,
     merge_concats,
     reshape_once,
     merge_slices,
-    split_slices,  # after the former, which needs fewer
+    split_slices,  # after the former, which needs fewer nodes
     merge_gathers,
     merge_casts,
     one_hot_to_gather,  # before affine maps: what follows the product then meets a table
@@ -96,6 +99,7 @@ PASSES: tuple[Pass, ...] = (
     fuse_pads,
     matmul_to_gemm,  # a linear operator with a bias takes more of what follows
     transposes_into_gemm,
+    permute_weights,
     fuse_affine_after,  # before equal weights are tied: a weight of its own is changed in its place
     fuse_affine_before,  # after the former: a map between two linear operators costs less in the first
     merge_siblings,  # with what followed each of them folded in
@@ -109,4 +113,4 @@ PASSES: tuple[Pass, ...] = (
 )
 
 # Passes that may add bytes for a while, because others win them back. The runner judges them when all is done.
-JUDGED_AT_THE_END = frozenset({"inline_functions"})
+JUDGED_AT_THE_END = frozenset({"inline_functions", "compute_on_table"})

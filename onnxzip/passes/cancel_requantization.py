@@ -3,7 +3,7 @@
 Bit exact: (q - zero_point) * scale / scale is off by less than 2^-7 even for 16 bits, and is rounded to the integer it was.
 Legal case: QuantizeLinear of a DequantizeLinear, scales and zero points constant and equal, along the same axis, integers of
 8 or 16 bits and of one type, scales far from overflow and underflow.
-Left alone: other scales (that is a requantization); blocks.
+Left alone: other scales (that is a requantization); blocks; numbers in between that are not float32.
 
 Latency: two nodes less; onnxruntime removes some of these pairs itself at load.
 """
@@ -30,6 +30,8 @@ def cancel_requantization(second: ir.Node, context: Context) -> bool:
     first = given_by(value, "DequantizeLinear")
     source = first.inputs[0] if first is not None else None
     if first is None or source is None or not can_replace(output, source):
+        return False
+    if context.shapes.dtype(value) != ir.DataType.FLOAT or "precision" in second.attributes:
         return False
     dtype = context.shapes.dtype(source)
     if dtype not in _INTEGERS or dtype != context.shapes.dtype(output) or not _same_grid(first, second):

@@ -8,7 +8,7 @@ Legal cases, for a constant T that one Gather alone reads, along axis 0, and f m
 f may be a whole formula, such as a Gelu that is spelled out: the rows may be read many times, as long as all ends in one
 value. Of several such values the last one is taken.
 Left alone: results that take more bytes than T (a Cast to a wider type), a T that others read (it would be stored twice),
-and quantized tables (DequantizeLinear stays).
+quantized tables (DequantizeLinear stays), and division of integers, which fails on a 0 in a row that is never gathered.
 
 Latency: f is free at run time, whatever the number of rows that are gathered.
 """
@@ -40,6 +40,9 @@ _UNARY = (
 )
 _MIXED = ("Add", "And", "Clip", "Div", "Max", "Mean", "Min", "Mul", "Or", "Pow", "PRelu", "Sub", "Sum", "Where")
 _ALONG = ("Softmax", "LogSoftmax", "LayerNormalization")
+_FIRST_ONLY = ("Clip", "PRelu", "LayerNormalization")
+"""Operators whose other inputs may not have more axes than these have: only their first one may be rows."""
+
 _REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare")
 _ANY_AXIS_SINCE = 13
 
@@ -73,6 +76,8 @@ def _region(gather: ir.Node, axes: int, context: Context) -> list[ir.Node]:
             node = use.node
             if node in region or node.graph is not gather.graph or not _works_on_rows(node, axes, rank, context):
                 continue
+            if is_op(node, *_FIRST_ONLY) and [v for v in node.inputs if v in values] != [node.inputs[0]]:
+                continue
             if all(v is None or v in values or _row_constant(v, axes, rank) is not None for v in node.inputs):
                 region[node] = None
                 values.add(node.outputs[0])
@@ -81,8 +86,11 @@ def _region(gather: ir.Node, axes: int, context: Context) -> list[ir.Node]:
 
 
 def _works_on_rows(node: ir.Node, axes: int, rank: int, context: Context) -> bool:
-    if len(node.outputs) != 1 or context.shapes.dtype(node.outputs[0]) not in FOLDABLE:
+    dtype = context.shapes.dtype(node.outputs[0])
+    if len(node.outputs) != 1 or dtype is None or dtype not in FOLDABLE:
         return False
+    if is_op(node, "Div") and not dtype.is_floating_point():
+        return False  # a row that is never gathered may hold a 0
     if is_op(node, *_UNARY, *_MIXED):
         return context.shapes.rank(node.outputs[0]) == rank
     if is_op(node, *_REDUCTIONS):

@@ -17,12 +17,11 @@ import onnx_ir as ir
 
 from onnxzip.errors import ModelError
 from onnxzip.model.constants import constant
-from onnxzip.model.edit import Names, add_constant
+from onnxzip.model.edit import Names, add_constant, discard
 from onnxzip.model.walk import label
 from onnxzip.passes.constant_part import FOLDABLE, ConstantPart, constant_part
 from onnxzip.passes.context import Context, Outcome
 from onnxzip.passes.fold_budget import affordable, least_bytes
-from onnxzip.passes.scope import drop_unused
 from onnxzip.passes.size import compact, initializer_bytes
 from onnxzip.runtime import Session
 
@@ -170,17 +169,15 @@ def _put_in(
         for user, index in tuple(value.uses()):
             user.replace_input_with(index, stand_in)
         homes.append((value, stand_in, node, node.graph))
-    removed = 0
     for node in reversed(part.nodes):
         if node.graph is not None and not any(o.uses() for o in node.outputs):
             read = node.inputs
             node.graph.remove(node, safe=True)
-            drop_unused(read)
-            removed += 1
+            discard(read)
     for value, stand_in, node, graph in homes:
         name = value.name or "constant"
         free = names.fresh(name) if node.graph is not None else name
         fresh = add_constant(graph, tensors[value], free)
         for user, index in tuple(stand_in.uses()):
             user.replace_input_with(index, fresh)
-    return removed
+    return sum(node.graph is None for node in part.nodes)

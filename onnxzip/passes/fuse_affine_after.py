@@ -24,7 +24,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.constants import constant
-from onnxzip.model.edit import add_constant, can_replace, new_node, remove, replace, sole_consumer
+from onnxzip.model.edit import add_constant, can_replace, discard, new_node, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op, label
 from onnxzip.passes.affine import IDENTITY, Affine, affine_of
 from onnxzip.passes.context import Context
@@ -32,7 +32,6 @@ from onnxzip.passes.fusion import bytes_added, is_own, put_constant
 from onnxzip.passes.linear import LINEAR, Linear, linear_of
 from onnxzip.passes.local import local
 from onnxzip.passes.movement import carried
-from onnxzip.passes.scope import drop_unused
 
 
 @local(*LINEAR)
@@ -58,7 +57,7 @@ def fuse_affine_after(node: ir.Node, context: Context) -> bool:
         put_constant(node, 1, weight, context.names, "weight")
         for other in all_readers:
             other.linear.node.replace_input_with(1, node.inputs[1])
-        drop_unused([old])
+        discard([old])
     for each in all_readers:
         _apply(each, context)
     return True
@@ -167,7 +166,7 @@ def _apply(fusion: _Fusion, context: Context) -> None:
         remove(link)
     if behind is not None:
         _add_behind(node, behind, context)
-    drop_unused(dict.fromkeys(read))
+    discard(read)
 
 
 def _add_behind(node: ir.Node, bias: np.ndarray, context: Context) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.edit import remove, replace, sole_consumer
+from onnxzip.model.edit import discard, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op, label
 from onnxzip.passes.affine import Affine, Layout, affine_of
 from onnxzip.passes.context import Context
@@ -24,7 +24,6 @@ from onnxzip.passes.fusion import bytes_added, put_constant
 from onnxzip.passes.linear import LINEAR, Linear, linear_of
 from onnxzip.passes.local import local
 from onnxzip.passes.movement import traced
-from onnxzip.passes.scope import drop_unused
 
 
 @local(*LINEAR)
@@ -125,4 +124,4 @@ def _apply(
         node.attributes.pop("beta", None)
     replace(before.outputs[0], source)
     remove(before)
-    drop_unused(dict.fromkeys(read))
+    discard(read)

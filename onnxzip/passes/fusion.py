@@ -8,9 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.constants import constant
-from onnxzip.model.edit import Names, add_constant
+from onnxzip.model.edit import Names, add_constant, discard
 from onnxzip.passes.linear import Linear
-from onnxzip.passes.scope import drop_unused
 from onnxzip.passes.size import constant_bytes, node_bytes, tensor_bytes
 
 
@@ -49,7 +48,7 @@ def put_constant(node: ir.Node, index: int, content: np.ndarray, names: Names, h
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     node.replace_input_with(index, add_constant(node.graph, content, names.fresh(old.name or hint if old else hint)))
-    drop_unused([old])
+    discard([old])
 
 
 def is_own(value: ir.Value | None) -> bool:

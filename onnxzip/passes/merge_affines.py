@@ -16,13 +16,12 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.constants import array
-from onnxzip.model.edit import add_constant, can_replace, new_node, remove, replace, sole_consumer
+from onnxzip.model.edit import add_constant, can_replace, discard, new_node, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op, label
 from onnxzip.passes.affine import FLOATS, IDENTITY, Affine, Layout, affine_of, deviation
 from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_freed, is_own, put_constant
 from onnxzip.passes.local import local
-from onnxzip.passes.scope import drop_unused
 from onnxzip.passes.size import tensor_bytes
 
 _AFFINE = ("Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization")
@@ -131,7 +130,7 @@ def _into_norm(
     put_constant(norm, 2, beta, context.names, "beta")
     for other in reversed(others):
         remove(other)
-    drop_unused(dict.fromkeys(read))
+    discard(read)
 
 
 def _into_new(
@@ -160,5 +159,5 @@ def _into_new(
     replace(last, value)
     for node in reversed(chain):
         remove(node)
-    drop_unused(dict.fromkeys(read))
+    discard(read)
     return True

@@ -7,7 +7,8 @@ out is the last finite number: it does bound infinity, so that Clip(x, 0) is not
 1. Two in a row, the first read by the second only: one Relu, Max, Min or Clip.
 2. Max(x, 0): a Relu, which runtimes run as part of what gives x.
 3. A Clip by infinities: readers read x.
-Left alone: bounds per channel; a single Max or Min with another number; what would take more bytes than it frees.
+Left alone: bounds per channel; a Clip in float64 before opset 12; a single Max or Min with another number; what would
+take more bytes than it frees.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from onnxzip.passes.size import constant_bytes, tensor_bytes
 
 _BOUNDING = ("Clip", "Relu", "Max", "Min")
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
+_DOUBLE_SINCE = 12
+"""The opset from which on onnxruntime has a Clip for float64; the attributes before opset 11 would round its bounds."""
+
 _NONE, _RELU = (-np.inf, np.inf), (0.0, np.inf)
 
 Bounds = tuple[float, float]
@@ -104,6 +108,8 @@ def _replace(chain: list[ir.Node], value: ir.Value, bounds: Bounds, dtype: ir.Da
     if graph is None or np.inf in (bounds[0], -bounds[1]):
         return False
     op_type, operands, attributes = _plainest(bounds, dtype, context)
+    if op_type == "Clip" and dtype == ir.DataType.DOUBLE and context.opset < _DOUBLE_SINCE:
+        return False
     there = {
         c.item(): v for n in chain for v in n.inputs if v is not None and (c := array(v)) is not None and not c.ndim
     }

@@ -87,6 +87,8 @@ def _said_by_one(
             return None
         layout, more = step
         reduced |= more
+    if not reduced:
+        return None  # no axes would mean all of them
     wanted = [_DROPPED if axis in ones else axis for axis in layout]
     if wanted == [_DROPPED if axis in reduced | ones else axis for axis in range(rank)]:
         return sorted(reduced), True

@@ -13,6 +13,9 @@ from onnxzip.passes.pattern import given_by, near, product
 _SUM_TAKES_AXES_SINCE, _ALL_TAKE_AXES_SINCE = 13, 18
 """The opsets since which axes are an input and not an attribute."""
 
+_SINGLE, _DOUBLE = 1e-6, 1e-15
+"""How far a constant may be from 1 / n."""
+
 
 def axes_of(node: ir.Node, context: Context) -> tuple[int, ...] | None:
     """The axes of a reduction, not negative and sorted; None where they are not known."""
@@ -49,7 +52,8 @@ def mean(value: ir.Value, context: Context) -> tuple[ir.Value, tuple[int, ...]] 
         return None
     found = reduction(factors.over[0], "ReduceSum", context)
     count = None if found is None else elements(found[0], found[1], context)
-    return found if count and near(factors.scalar * count, 1.0) else None
+    tolerance = _DOUBLE if context.shapes.dtype(value) == ir.DataType.DOUBLE else _SINGLE
+    return found if count and near(factors.scalar * count, 1.0, tolerance) else None
 
 
 def elements(value: ir.Value, axes: tuple[int, ...], context: Context) -> int | None:

@@ -72,7 +72,7 @@ def _table(node: ir.Node) -> tuple[np.ndarray, np.ndarray] | None:
     table = table.T if attributes.get_int("transB", 0) else table
     given = node.inputs[2] if len(node.inputs) > 2 else None
     added = np.zeros(1, table.dtype) if given is None else array(given)
-    if added is None or added.size not in (1, table.shape[1]):
+    if added is None or (added.size != 1 and added.size != added.shape[-1]):  # a column differs from row to row
         return None
     outside = np.broadcast_to(added.reshape(1, -1), (1, table.shape[1]))
     return table + outside, outside

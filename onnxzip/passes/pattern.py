@@ -35,6 +35,9 @@ from onnxzip.passes.size import compact, initializer_bytes, node_bytes
 _LONGEST = 64
 """Nodes of a formula, at most."""
 
+_FACTORS = 16
+"""Factors or terms of one product or sum, at most: what has more is no formula that has a name."""
+
 _NUMBERED = 8
 """Bytes by which a fresh name may be longer than the one it was made from, where it is written down."""
 
@@ -57,13 +60,13 @@ class Total:
     minus: tuple[ir.Value, ...]
 
 
-def near(number: float | None, wanted: float) -> bool:
-    """Whether a constant of the graph is this number, as float32 holds it.
+def near(number: float | None, wanted: float, tolerance: float = 1e-6) -> bool:
+    """Whether a constant of the graph is this number, as float32 holds it (or better, with a smaller relative tolerance).
 
     >>> near(0.7978845834732056, math.sqrt(2 / math.pi)), near(1.702, 1.7)
     (True, False)
     """
-    return number is not None and math.isclose(number, wanted, rel_tol=1e-6, abs_tol=0.0)
+    return number is not None and math.isclose(number, wanted, rel_tol=tolerance, abs_tol=0.0)
 
 
 def number_in(value: ir.Value | None) -> float | None:
@@ -84,12 +87,13 @@ def product(value: ir.Value) -> Product:
     """What this value is the product of, through Mul, Div, Neg, Reciprocal, and Pow with an exponent of 2 or 3."""
     number, over, under = 1.0, list[ir.Value](), list[ir.Value]()
     pending = [(value, True)]
-    for _ in range(_LONGEST):
+    for _ in range(_FACTORS):
         if not pending:
             break
         current, up = pending.pop(0)
         found = number_in(current)
-        parts = _factors(current) if current is value or _inner(current) else None
+        parts = _factors(current)
+        parts = parts if current is value or (parts is not None and _inner(current)) else None
         if found is not None and (up or found != 0.0):
             number = number * found if up else number / found
         elif parts is not None:
@@ -106,12 +110,13 @@ def total(value: ir.Value) -> Total:
     """What this value is the sum of, through Add, Sub, Neg and Sum."""
     number, plus, minus = 0.0, list[ir.Value](), list[ir.Value]()
     pending = [(value, True)]
-    for _ in range(_LONGEST):
+    for _ in range(_FACTORS):
         if not pending:
             break
         current, up = pending.pop(0)
         found = number_in(current)
-        parts = _terms(current) if current is value or _inner(current) else None
+        parts = _terms(current)
+        parts = parts if current is value or (parts is not None and _inner(current)) else None
         if found is not None:
             number += found if up else -found
         elif parts is not None:

@@ -2,7 +2,7 @@
 
     Min(Max(x, low), high) = Max(Min(x, high), low) = Clip(x, low, high)  for low <= high;  Relu(x) = Max(x, 0)
 
-Bit exact, NaN included. Legal cases, in float32 or float64, x of known rank:
+Bit exact, NaN included. Legal cases, in float32 or (from opset 12) float64, x of known rank:
 1. Min after Max, or Max after Min, each with one number.
 2. Min with a number that is not negative after Relu.
 Left alone: values in between that others read; bounds in the wrong order; a single Max or Min (nothing would be gained).
@@ -23,7 +23,8 @@ from onnxzip.passes.context import Context
 from onnxzip.passes.local import local
 from onnxzip.passes.pattern import between, given_by, keeps_shape, new_constant, number_in, raise_to
 
-_BOUNDS_AS_INPUTS = 11
+_BOUNDS_AS_INPUTS, _DOUBLE_SINCE = 11, 12
+"""From which opset Clip takes its bounds as inputs, and onnxruntime has a kernel for float64."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ def raise_clip(outer: ir.Node, context: Context) -> bool:
         return False
     if not keeps_shape(output, source, context):
         return False
+    if dtype == ir.DataType.DOUBLE and context.opset < _DOUBLE_SINCE:
+        return False
     if context.opset >= _BOUNDS_AS_INPUTS:
         bounds = [_as_input(b, dtype.numpy(), f"{output.name}_{k}") for b, k in ((low, "min"), (high, "max"))]
         return raise_to("Clip", output, nodes, [source, *bounds], context)
-    if dtype != ir.DataType.FLOAT:
-        return False
     return raise_to("Clip", output, nodes, [source], context, min=low.number, max=high.number)
 
 

@@ -8,8 +8,8 @@ Rounds, by units in the last place of the largest result; NaN stays NaN. Legal c
 2. The same times x, with a = 1/6 and b = 1/2: HardSwish, or before opset 14 x * HardSigmoid(x).
 3. x * HardSigmoid(x) with these constants, from opset 14: HardSwish.
 4. x * tanh(softplus(x)), from opset 18: Mish.
-Left alone: values in between that others read; a Clip alone; x * sigmoid(x), which the Swish of opset 24 would be: it has
-no kernel in onnxruntime 1.32 and took 1.3-1.75 times as long.
+Left alone: values in between that others read; a Clip alone; a ramp far from zero (|b| above 8), where a x + b cancels;
+x * sigmoid(x), which the Swish of opset 24 would be: it has no kernel in onnxruntime 1.32 and took 1.3-1.75 times as long.
 
 Latency against the chain (onnxruntime 1.32, all optimizations on): case 1 .41-.77, case 2 .57-.81, cases 3 and 4 1.00;
 between two Convs, which then stay in the blocked layout, cases 1 and 2 .65-.82.
@@ -40,6 +40,9 @@ from onnxzip.passes.pattern import (
 )
 
 _HARD_SWISH_SINCE, _MISH_SINCE = 14, 18
+
+_FARTHEST = 8
+"""b at most: where the ramp is far from zero, a x + b cancels, and x + d did not."""
 
 
 @local("Clip", "Mul", "Div")
@@ -79,7 +82,9 @@ def _ramp(value: ir.Value, scale: float, context: Context) -> tuple[float, float
         return None
     low, high = clip_bounds(clip, context)
     inner = affine(source)
-    if low != 0.0 or high is None or not math.isfinite(high) or not near(scale * high, 1.0) or inner is None:
+    if low != 0.0 or high is None or not 0 < high < math.inf or not near(scale * high, 1.0) or inner is None:
+        return None
+    if abs(scale * inner[1]) > _FARTHEST:
         return None
     return scale * inner[0], scale * inner[1], inner[2]
 

@@ -132,9 +132,11 @@ def _read(output: ir.Value, context: Context) -> _Norm | None:
 
 def _multiplied_out(plus: ir.Value, minus: ir.Value, beta: ir.Value | None, context: Context) -> _Norm | None:
     """Case 2."""
-    first, second = product(plus).over, product(minus).over
-    for common in first:
-        source, centre, scale = other_of(first, common), other_of(second, common), _scale(common)
+    first, second = product(plus), product(minus)
+    if any(p.under or not near(p.scalar, 1.0) for p in (first, second)):
+        return None
+    for common in first.over:
+        source, centre, scale = other_of(first.over, common), other_of(second.over, common), _scale(common)
         if source is not None and centre is not None and scale is not None and not scale.others:
             return _layer_norm(source, centre, scale, beta, context)
     return None

@@ -5,7 +5,7 @@
 Rounds, by units in the last place. Legal cases, in floats, over one axis (before opset 13 the last one, where the operator
 means the same):
 1. Softmax.
-2. LogSoftmax, d - log(sum(e)).
+2. LogSoftmax, d - log(sum(e)); not in float64, where that of onnxruntime makes numbers of NaN.
 Maximum and sum may be reshaped to the axis that was reduced, and the maximum be held against -inf.
 Left alone: values in between that others read; exp(x) / sum(exp(x)), which overflows where Softmax does not; the logarithm of
 a Softmax, which is -inf where LogSoftmax is not.
@@ -25,7 +25,7 @@ from onnxzip.passes.affine import FLOATS
 from onnxzip.passes.context import Context
 from onnxzip.passes.local import local
 from onnxzip.passes.moments import reduction
-from onnxzip.passes.pattern import between, given_by, is_reduced, keeps_shape, near, peel, product, raise_to, total
+from onnxzip.passes.pattern import between, given_by, is_reduced, keeps_shape, peel, product, raise_to, total
 
 _SHAPE_ONLY = ("Reshape", "Unsqueeze", "Squeeze")
 _ANY_AXIS_SINCE = 13
@@ -44,7 +44,7 @@ def raise_softmax(node: ir.Node, context: Context) -> bool:
 def _softmax(node: ir.Node, context: Context) -> bool:
     """Case 1."""
     factors = product(node.outputs[0])
-    if len(factors.over) != 1 or len(factors.under) != 1 or not near(factors.scalar, 1.0):
+    if len(factors.over) != 1 or len(factors.under) != 1 or factors.scalar != 1.0:
         return False
     return _put("Softmax", node.outputs[0], factors.over[0], factors.under[0], context)
 
@@ -52,6 +52,8 @@ def _softmax(node: ir.Node, context: Context) -> bool:
 def _log_softmax(node: ir.Node, context: Context) -> bool:
     """Case 2."""
     distance, reduced = node.inputs
+    if context.shapes.dtype(node.outputs[0]) == ir.DataType.DOUBLE:
+        return False
     logarithm = given_by(peel(reduced, *_SHAPE_ONLY), "Log") if reduced is not None else None
     summed = logarithm.inputs[0] if logarithm is not None else None
     found = reduction(peel(summed, *_SHAPE_ONLY), "ReduceSum", context) if summed is not None else None

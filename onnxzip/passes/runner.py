@@ -4,7 +4,7 @@ Local passes that stand next to each other in the table run together, from one w
 others one after another. A pass that changed something is kept when
 1. it did not throw,
 2. the graph is sound and its interface is what it was (`model.check.problems`, nothing new),
-3. the file is not larger than the original (unless nodes are preferred to bytes),
+3. the file is not larger than the original, or else than before the pass (unless nodes are preferred to bytes),
 4. the caller's numerical check, if there is one, has nothing against it.
 Else the model goes back to what it was before the pass, and the pass is not run again.
 
@@ -14,15 +14,17 @@ guilty one is taken back. Passes are deterministic: the second run meets what th
 pass is judged by itself from the start.
 
 Growing is judged round by round, except for passes in `JUDGED_AT_THE_END`: inlining repeats a function at each call, and
-what follows usually wins that back. When it did not, everything is run again without them.
+what follows usually wins that back. So a file that is too large already is not the fault of a pass that leaves it so. When it did not, everything is run again without them.
 """
 
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -87,7 +89,7 @@ def run(
         attempted.to_fixed_point(rounds)
         return attempted
 
-    with observer.step("rewrite") as advance:
+    with observer.step("rewrite") as advance, _collecting_rarely():
         done = attempt(passes)
         late = [p for p in passes if p.__name__ in JUDGED_AT_THE_END and done.tallies[p.__name__].changes]
         grown = model_bytes(done.model) - limit if late and allowed.prefer == "bytes" else 0
@@ -98,6 +100,17 @@ def run(
                 done.tallies[left.__name__] = _Tally(notes=(f"left: the file would be {grown} bytes larger",))
     nodes = count_nodes(done.model)
     return done.model, tuple(done.tallies[p.__name__].record(p.__name__, nodes) for p in passes)
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """A graph is full of cycles that live: looking for dead ones again and again costs more than the passes do."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 100_000), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @dataclass
@@ -140,6 +153,8 @@ class _Run:
     tallies: dict[str, _Tally] = field(default_factory=dict)
     quiet: int = 0
     """How many passes in a row have left the model alone."""
+    size: int = field(init=False)
+    """Bytes of the last state that was sound."""
     good: ir.Model = field(init=False)
     model: ir.Model = field(init=False)
     context: Context = field(init=False)
@@ -148,7 +163,7 @@ class _Run:
         self.tallies = {p.__name__: _Tally() for p in self.passes}
         self.expected = signature(self.original)
         self.flaws = frozenset(problems(self.original, self.expected))  # what was odd before is not a pass's fault
-        self.good = self.original
+        self.good, self.size = self.original, self.bytes
         self._restore()
 
     def to_fixed_point(self, rounds: int) -> None:
@@ -167,18 +182,21 @@ class _Run:
 
     def _round(self, *, each: bool) -> None:
         """Run the table once; judge each pass by itself, or all of them at the end."""
-        late, changed = False, False
+        changed, late = False, self._late_changes()
         for together in self._groups(each=each):
             if self.quiet >= len(self.passes) or not self.fuel.left:
                 break
             group = [p for p in together if self.tallies[p.__name__].taken_back is None]
             done = self._step(group, each=each) if group else False
-            late = late or (done and any(p.__name__ in JUDGED_AT_THE_END for p in group))
             changed = changed or done
             self.quiet = 0 if done else self.quiet + len(together)
         if not each and changed:
-            self._judge(may_grow=late)
+            self._judge(may_grow=self._late_changes() > late)
             self._keep()
+
+    def _late_changes(self) -> int:
+        """How much the passes that are judged at the end have changed so far."""
+        return sum(self.tallies[name].changes for name in JUDGED_AT_THE_END & self.tallies.keys())
 
     def _groups(self, *, each: bool) -> Iterator[list[Pass]]:
         """What runs together: neighbouring local passes, unless each pass is judged by itself."""
@@ -250,12 +268,13 @@ class _Run:
         broken = [p for p in problems(self.model, self.expected) if p not in self.flaws]
         if broken:
             raise _GuiltyError(f"the graph is broken: {broken[0]}")
-        size = model_bytes(self.model)
-        if size > self.bytes and not may_grow and self.allowed.prefer == "bytes":
-            raise _GuiltyError(f"the file would grow from {self.bytes} to {size} bytes")
+        size, limit = model_bytes(self.model), max(self.bytes, self.size)
+        if size > limit and not may_grow and self.allowed.prefer == "bytes":
+            raise _GuiltyError(f"the file would grow from {limit} to {size} bytes")
         reason = self.verify(self.model) if self.verify is not None else None
         if reason is not None:
             raise _GuiltyError(reason)
+        self.size = size
 
     def _keep(self) -> None:
         self.good = self.model.clone()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxzip.model.constants import constant
-from onnxzip.model.edit import Names, add_constant
+from onnxzip.model.edit import Names, add_constant, discard
 from onnxzip.model.walk import is_op
-from onnxzip.passes.scope import drop_unused, scopes
+from onnxzip.passes.scope import scopes
 from onnxzip.passes.size import compact
 
 
@@ -28,7 +28,7 @@ def give_ranges_scalars(model: ir.Model) -> bool:
             raise ValueError(f"input {index} of {node.name!r} is not constant")
         scalar = compact(tensor.numpy().reshape(()))
         node.replace_input_with(index, add_constant(node.graph, scalar, names.fresh(value.name or "scalar")))
-        drop_unused([value])
+        discard([value])
     return bool(found)
 
 

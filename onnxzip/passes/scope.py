@@ -48,15 +48,3 @@ def dying(removed: Iterable[ir.Node], keep: Container[ir.Value] = ()) -> list[ir
                 gone[producer] = None
                 pending.append(producer)
     return list(gone)
-
-
-def drop_unused(constants: Iterable[ir.Value | None]) -> None:
-    """Remove those of these initializers and Constant nodes that nobody reads any more. Inputs and outputs stay."""
-    for value in constants:
-        if value is None or value.uses() or value.is_graph_output() or value.graph is None:
-            continue
-        node = value.producer()
-        if value.is_initializer() and not value.is_graph_input():
-            value.graph.initializers.pop(value.name or "")
-        elif is_op(node, "Constant") and node is not None:
-            value.graph.remove(node, safe=True)

@@ -2,7 +2,8 @@
 
 Exact. Legal case: an axis of known size; all parts lie side by side from its start to its end, each a Slice with step 1
 along this axis alone, or a Gather of a list of neighbours; all in one graph. A part that several of them take is cut once.
-Left alone: parts that leave something out or overlap; a Gather of a single number (it drops the axis); what costs bytes.
+Left alone: parts that leave something out or overlap; vectors (shapes are put together from their parts, and other passes
+know how); a Gather of a single number (it drops the axis); what costs bytes.
 Each element is copied once, as before; of what is read along the last axis or in the middle a Split copies it faster.
 """
 
@@ -20,17 +21,23 @@ from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_freed
 from onnxzip.passes.local import local
 from onnxzip.passes.size import compact, constant_bytes, node_bytes
+from onnxzip.passes.slices import taken_by
+
+_READERS = 64
+"""Readers of a value that are looked at; where there are more, they are left alone."""
 
 _Cut = tuple[int, int, int]
 """Axis, start, end."""
 
 
-@local("Slice", "Gather", since=10)
+@local("Slice", "Gather")
 def split_slices(node: ir.Node, context: Context) -> bool:
     """Put one Split in the place of all parts of a value."""
     source, own = node.inputs[0], _cut(node, context)
     shape = context.shapes.of(source)
-    if source is None or own is None or shape is None or constant(source) is not None:
+    if source is None or own is None or shape is None or len(shape) < 2 or constant(source) is not None:
+        return False
+    if len(source.uses()) > _READERS:
         return False
     size = shape[own[0]]
     parts = {
@@ -65,12 +72,11 @@ def _cut(node: ir.Node, context: Context) -> _Cut | None:
         if indices is None or end <= start or start < 0 or indices.tolist() != list(range(start, end)):
             return None
     else:
-        given = [array(v) for v in node.inputs[1:]]
-        if len(given) < 3 or any(g is None or g.size != 1 for g in given):
+        taken = taken_by(node, context)
+        if taken is None or len(taken) != 1:
             return None
-        numbers = [int(g.reshape(-1)[0]) for g in given if g is not None]
-        start, end, axis = numbers[:3]
-        if numbers[3:] not in ([], [1]):
+        axis, (start, end, step) = next(iter(taken.items()))
+        if step != 1:
             return None
     size = shape[axis] if -len(shape) <= axis < len(shape) else None
     if not isinstance(size, int):

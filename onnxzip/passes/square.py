@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxzip.model.constants import array
 from onnxzip.model.edit import new_node
 from onnxzip.passes.context import Context
 from onnxzip.passes.local import local
-from onnxzip.passes.noops import broadcasts_into
+from onnxzip.passes.signs import squares
 from onnxzip.passes.swap import swap
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
@@ -22,12 +21,8 @@ _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 @local("Pow")
 def square(node: ir.Node, context: Context) -> bool:
     """Put Mul in the place of Pow."""
-    base, exponent = node.inputs[0], array(node.inputs[1])
-    if base is None or exponent is None or exponent.size != 1 or exponent.item() != 2:
-        return False
-    if context.shapes.dtype(base) not in _FLOATS or (
-        exponent.ndim and not broadcasts_into(exponent.shape, base, context.shapes)
-    ):
+    base = node.inputs[0]
+    if base is None or not squares(node, context) or context.shapes.dtype(base) not in _FLOATS:
         return False
     if any(use.node.op_type == "ReduceMean" for use in node.outputs[0].uses()):
         return False

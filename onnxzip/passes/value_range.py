@@ -54,5 +54,5 @@ def _by_node(value: ir.Value | None, context: Context, depth: int) -> Range | No
         return given
     low, high = clip_bounds(node, context)
     if low is None or high is None or low > high:
-        return given
+        return None  # it may hold any of its bounds
     return int(min(max(given[0], low), high)), int(min(max(given[1], low), high))

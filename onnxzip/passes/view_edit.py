@@ -26,7 +26,7 @@ def carry_out(plan: Plan, graph: ir.Graph, context: Context) -> None:
     names = {value: value.name or "" for value in changed}
     for value in changed:
         value.name, value.shape = context.names.fresh(names[value]), None
-    made = {need: _made(need, shapes[need[0]], graph, context) for need in needs}
+    made = {need: plan.present.get(need) or _made(need, shapes[need[0]], graph, context) for need in needs}
     for node, moved in region.moved.items():
         _move(node, moved, plan, made, graph, context)
     for value, need in plan.kept.items():

@@ -33,6 +33,9 @@ _NEW_NODE = 48
 _CHAIN = 4
 """View nodes in a row that are looked at."""
 
+_FAN = 16
+"""Readers of one value that are looked at."""
+
 Need = tuple[ir.Value, View]
 """A view of a value, as it is once the region is moved."""
 
@@ -47,6 +50,7 @@ class Plan:
         exits: outputs of view nodes after the region, and what takes their place.
         kept: outputs of the region that others read as they were, and how they are got back.
         removed: view nodes that nobody needs then.
+        present: views that need not be made, because a view node that stays gives them.
     """
 
     region: Region
@@ -54,6 +58,7 @@ class Plan:
     exits: dict[ir.Value, Need] = field(default_factory=dict)
     kept: dict[ir.Value, Need] = field(default_factory=dict)
     removed: dict[ir.Node, None] = field(default_factory=dict)
+    present: dict[Need, ir.Value] = field(default_factory=dict)
     nodes: int = 0
     elements: int = 0
     bytes: int = 0
@@ -86,6 +91,10 @@ def plan(region: Region, context: Context) -> Plan | None:
         shape = shape_in(value, region, context)
         if shape is None or (count := nodes_for(view, shape)) >= NEVER:
             return None
+        given = _given(value, view, shape, found, context) if count else None
+        if given is not None:
+            found.present[(value, view)] = given
+            continue
         found.nodes += count
         found.elements += moved_elements(view, shape) if count else 0
         found.bytes += count * (_NEW_NODE + 2 * len(value.name or ""))
@@ -102,6 +111,25 @@ def shape_in(value: ir.Value, region: Region, context: Context) -> Shape | None:
 def _made(found: Plan) -> dict[Need, None]:
     """The views that have to be made, each once."""
     return dict.fromkeys([*found.feeds.values(), *found.exits.values(), *found.kept.values()])
+
+
+def _given(value: ir.Value, view: View, shape: Shape, found: Plan, context: Context) -> ir.Value | None:
+    """What a view node gives that stays and that makes this very view."""
+    if value in found.region.views:
+        return None
+    for use in tuple(value.uses())[:_FAN]:
+        node = use.node
+        there = view_of(node, context) if use.idx == 0 and node.graph is value.graph else None
+        if there is None or node in found.removed or node in found.region.moved:
+            continue
+        if viewed(there, shape) == viewed(view, shape) and _named(there, shape) == _named(view, shape):
+            return node.outputs[0]
+    return None
+
+
+def _named(view: View, shape: Shape) -> list[int]:
+    """The axes larger than 1, in order."""
+    return [axis for axis in view if axis is not None and shape[axis] != 1]
 
 
 def _plan_inputs(found: Plan, context: Context) -> bool:

@@ -109,9 +109,12 @@ def test_compare_refuses_another_interface(small, tmp_path):
 def test_inspect_shows_what_is_in_a_model(tmp_path):
     result = onnxzip("inspect", SPARSE, "--json", tmp_path / "i.json")
     assert result.exit_code == 0, result.output
-    for words in ("parameters", "Largest weights", "What could be gained", "BatchNormalization"):
+    for words in ("parameters", "Largest weights", "bytes by type", "What could be gained", "BatchNormalization"):
         assert words in result.output
     assert json.loads((tmp_path / "i.json").read_text())["removable_channels"] > 0
+    everything = onnxzip("inspect", SPARSE, "--all").output
+    assert len(everything.splitlines()) > len(result.output.splitlines())
+    assert "Largest weights" not in everything
 
 
 def test_the_input_is_never_written(small):

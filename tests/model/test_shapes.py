@@ -80,3 +80,18 @@ def test_a_large_tile_is_not_computed():
         r=np.array([10**11]),
     )
     assert Shapes(m).static(next(iter(m.graph)).outputs[0]) == (10**11,)
+
+
+def test_bodies_read_the_axes_that_are_constants_of_outer_graphs():
+    graph = model(
+        """g (bool c, float[N,4,1] x) => (float[A,B] y) {
+            y = If(c) <
+                then_branch = t () => (float[A,B] a) { p = Squeeze(x, axes) a = Neg(p) },
+                else_branch = e () => (float[A,B] b) { q = Squeeze(x, axes) b = Abs(q) }>
+        }""",
+        axes=np.array([2]),
+    )
+    shapes = Shapes(graph)
+    for body in graph.graph.subgraphs():
+        for node in body:
+            assert shapes.of(node.outputs[0]) == ("N", 4)

@@ -61,3 +61,15 @@ def test_a_graph_output_is_not_an_input():
         graph("d = DequantizeLinear(x, scale, zero) y = QuantizeLinear(d, scale2, zero2)", **same),
         cancel_requantization,
     )
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "d = DequantizeLinear<output_dtype = 10>(x, scale, zero) q = QuantizeLinear(d, scale2, zero2) y = Identity(q)",
+        "d = DequantizeLinear(x, scale, zero) q = QuantizeLinear<precision = 10>(d, scale2, zero2) y = Identity(q)",
+    ],
+)
+def test_half_precision_in_between_is_left_alone(nodes):
+    numbers = {"scale": np.float32(0.1), "scale2": np.float32(0.1), "zero": np.uint16(0), "zero2": np.uint16(0)}
+    assert_untouched(graph(nodes, "uint16", opset=23, **numbers), cancel_requantization)

@@ -86,3 +86,12 @@ def test_integers_are_left_alone():
         model("g (int32[N] x) => (int32[N] y) { r = Max(x, zero) y = Min(r, six) }", zero=np.int32(0), six=np.int32(6)),
         merge_clips,
     )
+
+
+@pytest.mark.parametrize(("opset", "expected"), [(9, ["Max", "Min"]), (11, ["Max", "Min"]), (12, ["Clip"])])
+def test_bounds_in_float64_need_a_kernel(opset, expected):
+    text = f'<ir_version: 8, opset_import: ["" : {opset}]> g (double[N] x) => (double[N] y) {{ a = Max(x, low) y = Min(a, high) }}'
+    before = model(text, low=np.float64(-0.1), high=np.float64(0.1))
+    after, _ = apply(before, merge_clips)
+    assert [node.op_type for node in after.graph] == expected
+    assert_equivalent(before, after, rtol=0)

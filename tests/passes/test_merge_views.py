@@ -46,3 +46,29 @@ def test_they_become_one_or_none(nodes, result, expected):
         assert_equivalent(before, after, rtol=0)
     else:
         assert_untouched(before, merge_views)
+
+
+@pytest.mark.parametrize(
+    ("last", "changes"),
+    [
+        ("y = Reshape(a, flat)", True),
+        ("y = Flatten(a)", True),
+        ("y = Flatten<axis=2>(a)", False),
+        ("y = Reshape(a, copied)", False),
+    ],
+)
+def test_what_flattens_reads_past_a_view_that_keeps_the_order(last, changes):
+    text = f"g (float[N,3,1,4] x) => (float[A,B] y, float[C,D,E,F] z) {{ a = Transpose<perm=[0,2,1,3]>(x) {last} z = Relu(a) }}"
+    arrays = {"flat": ints(-1, 12), "copied": ints(0, 12)}
+    before = model(text, **{k: v for k, v in arrays.items() if k in last})
+    if changes:
+        after, _ = apply(before, merge_views)
+        assert any(n.op_type in ("Reshape", "Flatten") and n.inputs[0].name == "x" for n in after.graph)
+        assert_equivalent(before, after, rtol=0)
+    else:
+        assert_untouched(before, merge_views)
+
+
+def test_a_longer_name_is_not_read_twice():
+    text = "g (float[N,3,1,4] a_long_name) => (float[A,B] y, float[C,D,E,F] z) { a = Transpose<perm=[0,2,1,3]>(a_long_name) y = Flatten(a) z = Relu(a) }"
+    assert_untouched(model(text), merge_views)

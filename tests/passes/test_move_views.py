@@ -201,3 +201,15 @@ def test_views_and_their_inverses(view):
     shape = (2, 1 if 1 not in view else 3, 4)
     back = then(view, inverse(view, 3))
     assert is_identity(back, shape)
+
+
+def test_a_view_that_is_there_is_used():
+    after = moved(
+        """g (float[N,8] x) => (float[A,B,C,D] y, float[E,F,G] z) {
+            s = Unsqueeze(x, one) z = Relu(s)
+            a = Pad<mode="reflect">(x, pads) b = Unsqueeze(a, one) c = Relu(b) y = Unsqueeze(c, one)
+        }""",
+        one=ints(1),
+        pads=ints(0, 2, 0, 1),
+    )
+    assert op_types(after).count("Unsqueeze") == 2

@@ -85,3 +85,18 @@ def test_older_opsets_keep_the_product():
 )
 def test_other_formulas_are_left_alone(nodes):
     assert_untouched(graph(nodes), raise_hard_swish)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "a = Add(x, three) c = Clip(a, zero, minussix) y = Div(c, minussix)",  # which is 1 everywhere
+        "a = Sub(x, far) c = Clip(a, zero, six) y = Div(c, six)",  # far / 6 has fewer digits left behind the point
+    ],
+)
+def test_ramps_that_are_none_or_far_away_are_left_alone(nodes):
+    numbers = {"three": 3, "zero": 0, "minussix": -6, "far": 1e6}
+    arrays = {n: np.float32(v) for n, v in numbers.items() if n in nodes}
+    if " six" in nodes:
+        arrays["six"] = np.float32(6)
+    assert_untouched(model(f"g (float[N] x) => (float[N] y) {{ {nodes} }}", **arrays), raise_hard_swish)

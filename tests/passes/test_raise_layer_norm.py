@@ -90,6 +90,19 @@ def test_case_2_multiplied_out():
     )
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "f = Mul(a, two) c = Mul(m, k) b = Sub(beta, c) y = Add(f, b)",
+        "f = Div(a, gamma) c = Mul(m, k) b = Sub(beta, c) y = Add(f, b)",
+        "c = Mul(m, k) f = Mul(c, two) b = Sub(beta, f) y = Add(a, b)",
+    ],
+)
+def test_parts_with_another_factor_are_left_alone(nodes):
+    scale = f"{VARIANCE} r = Reciprocal(s) k = Mul(r, gamma) a = Mul(x, k)"
+    assert_untouched(graph(f"{scale} {nodes}"), raise_layer_norm)
+
+
 def test_case_3_another_axis():
     nodes = f"{VARIANCE} n = Div(d, s) k = Mul(n, column) y = Add(k, shift)".replace("last", "middle")
     check(nodes, ["Transpose", "LayerNormalization", "Transpose"])

@@ -135,3 +135,26 @@ def test_bounds(nodes, opset):
 )
 def test_what_is_no_clip_is_left_alone(nodes):
     assert_untouched(graph(nodes), raise_clip)
+
+
+def test_float64_is_compared_as_such():
+    text = "g (double[N,3] x) => (double[A,B] y) {{ s = ReduceSum(x, a) y = Mul(s, {}) }}"
+    numbers = {"exact": np.float64(1 / 3), "rounded": np.float64(np.float32(1 / 3))}
+    graphs = {k: model(text.format(k), a=np.array([1]), **{k: v}) for k, v in numbers.items()}
+    after, _ = apply(graphs["exact"], raise_mean)
+    assert op_types(after) == ["ReduceMean"]
+    assert_untouched(graphs["rounded"], raise_mean)
+
+
+def test_log_softmax_in_float64_is_left_alone():
+    nodes = f"{SHIFT} s = ReduceSum(e, axis2) l = Log(s) y = Sub(d, l)"
+    assert_untouched(graph(nodes, opset=17, x="double[N,6,8] x", y="double[A,B,C] y"), raise_softmax)
+
+
+@pytest.mark.parametrize(("opset", "expected"), [(9, ["Max", "Min"]), (11, ["Max", "Min"]), (12, ["Clip"])])
+def test_bounds_in_float64_need_a_kernel(opset, expected):
+    text = f'<ir_version: 8, opset_import: ["" : {opset}]> g (double[N] x) => (double[N] y) {{ a = Max(x, low) y = Min(a, high) }}'
+    before = model(text, low=np.float64(-0.1), high=np.float64(0.1))
+    after, _ = apply(before, raise_clip)
+    assert op_types(after) == expected
+    assert_equivalent(before, after, rtol=0)

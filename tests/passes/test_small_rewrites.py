@@ -1,9 +1,10 @@
-"""Slices that become a Split, squares, and results that do not depend on what is computed."""
+"""Slices that become a Split, squares, their roots, and results that do not depend on what is computed."""
 
 import numpy as np
 import pytest
 
 from onnxzip.passes.absorb import absorb
+from onnxzip.passes.cancel_sqrt import cancel_sqrt
 from onnxzip.passes.split_slices import split_slices
 from onnxzip.passes.square import square
 from tests.helpers.graphs import assert_nodes, model, op_types
@@ -115,3 +116,40 @@ def test_results_that_are_always_the_same(kind, node, dtype, constant):
 )
 def test_results_that_depend_on_something_are_left_alone(kind, node, constant):
     assert_untouched(model(f"g ({kind} x) => (float[N] y) {{ {node} y = Cast<to=1>(a) }}", k=constant), absorb)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ("a = Mul(x, x) r = Sqrt(a) y = Mul(r, r)", ["Mul"]),
+        ("a = Exp(x) r = Sqrt(a) y = Pow(r, two)", ["Exp"]),
+        ("a = Abs(x) b = Relu(x) c = Add(a, b) r = Sqrt(c) y = Mul(r, r)", ["Abs", "Relu", "Add"]),
+        ("a = Abs(x) r = Sqrt(a) t = Transpose(r) y = Mul(t, t)", ["Abs", "Transpose"]),
+        (
+            "a = Abs(x) r = Sqrt(a) t = Transpose(r) s = Mul(t, t) n = Shape(t) y = Reshape(s, n)",
+            ["Abs", "Transpose", "Shape", "Reshape"],
+        ),
+        ("a = Abs(x) r = Sqrt(a) s = Mul(r, r) y = Add(r, s)", ["Abs", "Sqrt", "Add"]),
+        ("a = Max(x, half) r = Sqrt(a) y = Mul(r, r)", ["Max"]),
+    ],
+)
+def test_roots_and_squares_cancel(nodes, expected):
+    before = model(f"g (float[3,3] x) => (float[3,3] y) {{ {nodes} }}", two=np.float32(2), half=np.float32(0.5))
+    after, _ = apply(before, cancel_sqrt)
+    assert op_types(after) == expected
+    assert_equivalent(before, after, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "r = Sqrt(x) y = Mul(r, r)",  # NaN where x is negative
+        "a = Min(x, half) r = Sqrt(a) y = Mul(r, r)",
+        "a = Sub(x, half) b = Abs(a) r = Sqrt(b) y = Mul(r, b)",
+        "a = Abs(x) r = Sqrt(a) t = Transpose(r) s = Mul(t, t) y = Add(s, t)",
+        "a = Abs(x) b = Mul(a, minus) r = Sqrt(b) y = Mul(r, r)",
+    ],
+)
+def test_other_roots_are_left_alone(nodes):
+    held = {"half": np.float32(0.5), "minus": np.float32(-1)}
+    assert_untouched(model(f"g (float[3,3] x) => (float[3,3] y) {{ {nodes} }}", **held), cancel_sqrt)

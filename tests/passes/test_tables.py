@@ -94,6 +94,26 @@ def test_gemm():
     check(model(text, **arrays), ["Clip", "Gather"], STRANGE.reshape(-1))
 
 
+def test_gemm_that_adds_a_column():
+    nodes = "u = Unsqueeze(i, last) q = Equal(u, numbers) c = Cast<to = 1>(q) y = Gemm(c, table, column)"
+    arrays = {"last": ARRAYS["last"], "numbers": np.arange(5), "table": TABLE, "column": TABLE[0].reshape(3, 1)}
+    assert_untouched(model(f"g (int64[3] i) => (float[3,3] y) {{ {nodes} }}", **arrays), one_hot_to_gather)
+
+
+@pytest.mark.parametrize("bounds", ["seven", "lowest", "nine, seven"])
+def test_a_clip_may_leave_the_range_of_what_it_clips(bounds):
+    nodes = (
+        f"h = ArgMax<axis = 1, keepdims = 0>(x) i = Clip(h, {bounds}) o = OneHot(i, depth, values) y = MatMul(o, table)"
+    )
+    numbers = {"depth": np.int64(5), "values": np.array([0, 1], np.float32), "table": TABLE}
+    numbers |= {"seven": np.int64(7), "nine": np.int64(9)}
+    used = {k: v for k, v in numbers.items() if k in nodes}
+    before = model(f"g (float[N,5] x, int64 lowest) => (float[N,3] y) {{ {nodes} }}", **used)
+    after, _ = run(before, strict=True)
+    batch = {"x": RNG.standard_normal((2, 5)).astype(np.float32), "lowest": np.array(7)}
+    assert_equivalent(before, after, rtol=0, batch=batch)
+
+
 @pytest.mark.parametrize(
     ("nodes", "arrays"),
     [
@@ -172,6 +192,25 @@ def test_a_single_index():
 def test_a_reduction_of_all_axes_is_not_one_of_the_rows():
     nodes = "r = Gather(rows, i) m = ReduceMax(r) y = Sub(r, m)"
     assert_untouched(table(nodes, x="int64 i", y="float[3] y"), compute_on_table)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape"),
+    [
+        ("r = Gather(rows, i) y = PRelu(bias, r)", "3"),
+        ("r = Gather(rows, i) y = LayerNormalization(bias, r)", "3"),
+        ("r = Gather(numbers, i) y = Clip(half, r)", ""),
+    ],
+)
+def test_rows_that_an_operator_takes_one_at_a_time(nodes, shape):
+    y = f"float[{shape}] y" if shape else "float y"
+    assert_untouched(table(nodes, x="int64 i", y=y, numbers=TABLE[0]), compute_on_table)
+
+
+def test_integers_are_not_divided_by_rows_that_nobody_reads():
+    nodes = "r = Gather(counts, i) y = Div(twelve, r)"
+    arrays = {"counts": np.arange(15).reshape(5, 3), "twelve": np.int64(12)}
+    assert_untouched(table(nodes, y="int64[A,B,C] y", **arrays), compute_on_table)
 
 
 @pytest.mark.parametrize(
