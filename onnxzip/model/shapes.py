@@ -51,13 +51,13 @@ class Shapes:
         self._opsets = dict(model.graph.opset_imports)
         self._trust_names = not _copies_symbols(model)
         self._types: dict[str, onnx.TypeProto] = {}
+        self._dims: dict[str, tuple[Dim, ...] | None] = {}
         self.refine: Callable[[ir.Value], tuple[Dim, ...] | None] | None = None
         """Asked where inference does not know a size: see `onnxzip.model.symbols`."""
         for name, kind in _infer(model):
-            if (
-                self._types.setdefault(name, kind) != kind
-            ):  # bodies beside each other may share names: then nothing is known
-                self._types[name] = onnx.TypeProto()
+            known = self._types.setdefault(name, kind)
+            if known is not kind and known != kind:
+                self._types[name] = onnx.TypeProto()  # bodies beside each other may share names: nothing is known then
 
     def of(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
         """The shape of a tensor, or None when even the rank is unknown."""
@@ -68,7 +68,12 @@ class Shapes:
 
     def inferred(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
         """The shape as far as onnx knows it."""
-        tensor = self._tensor(value)
+        name = "" if value is None else value.name or ""
+        if name not in self._dims:
+            self._dims[name] = self._read(self._tensor(value))
+        return self._dims[name]
+
+    def _read(self, tensor: onnx.TypeProto.Tensor | None) -> tuple[Dim, ...] | None:
         if tensor is None or not tensor.HasField("shape"):
             return None
         named = self._trust_names
