@@ -206,22 +206,37 @@ def _summary(results: dict[str, dict[str, Row]], tools: Sequence[str]) -> list[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--tools", default=",".join(TOOLS))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--markdown", type=Path)
-    parser.add_argument("--stored-weights", action="store_true")
-    parser.add_argument("--latency", action="store_true")
-    parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of *.onnx, or models")
+    parser.add_argument(
+        "--tools",
+        default=",".join(TOOLS),
+        help=f"some of {', '.join(TOOLS)}; the first is what the others are held against",
+    )
+    parser.add_argument("--json", type=Path, help="write every row as JSON")
+    parser.add_argument("--markdown", type=Path, help="write the table to this file as well")
+    parser.add_argument("--stored-weights", action="store_true", help="store weights that are generated, first")
+    parser.add_argument("--latency", action="store_true", help="measure the paired latency of the result of onnxzip")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds for one model and one tool (default: 300)")
     args = parser.parse_args()
+<<<<<<< HEAD
     tools = [t for t in args.tools.split(",") if t == "passes" or importlib.util.find_spec(t)]
     for absent in (t for t in args.tools.split(",") if t not in tools):
+=======
+    asked = args.tools.split(",")
+    if unknown := sorted(set(asked) - set(TOOLS)):
+        parser.error(f"--tools: {', '.join(unknown)} is not known: choose some of {', '.join(TOOLS)}")
+    models = [p for f in args.folders for p in ([f] if f.is_file() else sorted(f.rglob("*.onnx")))]
+    if not models:
+        parser.error(f"there is no model (*.onnx) in {', '.join(map(str, args.folders))}")
+    tools = [t for t in asked if importlib.util.find_spec(t)]
+    for absent in (t for t in asked if t not in tools):
+>>>>>>> r3
         print(f"{absent} is not installed and left out (pip install 'onnxzip[bench]')")
     results: dict[str, dict[str, Row]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         warm_up = Path(temporary) / "warm_up.onnx"
         warm_up.write_bytes(onnx.parser.parse_model(WARM_UP).SerializeToString())
-        for path in (p for f in args.folders for p in ([f] if f.is_file() else sorted(f.rglob("*.onnx")))):
+        for path in models:
             given = checks.with_stored_weights(path, Path(temporary)) if args.stored_weights else path
             rows = results[str(path)] = {"original": original(given)}
             for tool in tools:
