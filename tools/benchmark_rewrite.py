@@ -218,19 +218,14 @@ def main() -> None:
     parser.add_argument("--latency", action="store_true", help="measure the paired latency of the result of onnxzip")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for one model and one tool (default: 300)")
     args = parser.parse_args()
-<<<<<<< HEAD
-    tools = [t for t in args.tools.split(",") if t == "passes" or importlib.util.find_spec(t)]
-    for absent in (t for t in args.tools.split(",") if t not in tools):
-=======
     asked = args.tools.split(",")
     if unknown := sorted(set(asked) - set(TOOLS)):
         parser.error(f"--tools: {', '.join(unknown)} is not known: choose some of {', '.join(TOOLS)}")
     models = [p for f in args.folders for p in ([f] if f.is_file() else sorted(f.rglob("*.onnx")))]
     if not models:
         parser.error(f"there is no model (*.onnx) in {', '.join(map(str, args.folders))}")
-    tools = [t for t in asked if importlib.util.find_spec(t)]
+    tools = [t for t in asked if t == "passes" or importlib.util.find_spec(t)]
     for absent in (t for t in asked if t not in tools):
->>>>>>> r3
         print(f"{absent} is not installed and left out (pip install 'onnxzip[bench]')")
     results: dict[str, dict[str, Row]] = {}
     with tempfile.TemporaryDirectory() as temporary:
