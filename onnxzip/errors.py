@@ -23,3 +23,15 @@ class DataError(OnnxzipError):
 
 class PassError(OnnxzipError):
     """An exact pass threw or broke the graph: a bug of onnxzip. Raised only under `strict`, else the pass is taken back."""
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """What was raised first: `onnx_ir` wraps an error once a level of the graph."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def first_line(error: BaseException) -> str:
+    """What the error says, in a line that fits into a message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

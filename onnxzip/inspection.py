@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import onnx_ir as ir
 
 from onnxzip.config import Config
-from onnxzip.errors import ModelError
+from onnxzip.errors import ModelError, first_line, root_cause
 from onnxzip.model.contents import dynamic_axes, types_of, weights_of
 from onnxzip.model.facts import facts
 from onnxzip.model.load import load
@@ -41,7 +41,7 @@ def inspect(model: Any, *, observer: Observer = SILENT) -> Inspection:
         try:
             return look()
         except Exception as error:  # noqa: BLE001 - a look must not end where one of its parts does
-            notes.append(f"{what} failed and is left out: {type(error).__name__}: {error}")
+            notes.append(f"{what} failed and is left out: {type(error).__name__}: {first_line(root_cause(error))}")
             return otherwise
 
     untouched: tuple[ir.Model | None, tuple[PassRecord, ...]] = (None, ())

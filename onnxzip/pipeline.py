@@ -123,7 +123,7 @@ def _raise_opset(ledger: Ledger) -> None:
     newest = newest_opset()
     if wanted > newest:
         raise UsageError(
-            f"opset {wanted} is not known to onnx {onnx.__version__} or onnxruntime {VERSION}: {newest} is"
+            f"opset {wanted} is not known to onnx {onnx.__version__} or onnxruntime {VERSION}: choose at most {newest}"
         )
     raised = raise_opset(ledger.best, wanted)
     if (problem := ledger.exact_problem(raised)) is not None:

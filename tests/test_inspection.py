@@ -113,3 +113,12 @@ def test_nothing_is_written(tmp_path):
     inspect(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_graph_that_cannot_be_copied_is_said_in_one_line():
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Add(x, nowhere) }'
+    found = inspect(onnx.parser.parse_model(text))
+    assert found.refused
+    assert found.notes
+    assert not any("\n" in note for note in found.notes)
+    assert all("nowhere" in note for note in found.notes)

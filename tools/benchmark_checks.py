@@ -107,7 +107,8 @@ def with_stored_weights(path: Path, folder: Path) -> Path:
     unread = [t for t in graph.initializer if t.name not in read]
     for tensor in unread:
         graph.initializer.remove(tensor)
-    inputs = [v for v in graph.input if v.name not in {t.name for t in unread}]
+    held = {t.name for t in (*graph.initializer, *unread)}
+    inputs = [v for v in graph.input if v.name not in held]
     del graph.input[:]
     graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, 4)  # from then on weights need not be inputs

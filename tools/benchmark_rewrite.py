@@ -7,8 +7,8 @@
 Every *.onnx below the folders (or named itself) runs through every tool, each pair in a process of its own:
 
 - nodes: bodies of If, Loop and Scan counted; bytes: the model as one file with its weights inside.
-- seconds: from the path to the optimized model in memory, wall clock; imports and checks excluded. onnxzip's own
-  proof (it runs the model and compares) is part of it, which the others do not do.
+- seconds: from the path to the optimized model in memory, wall clock; imports and checks excluded. The proof of
+  onnxzip (it runs the model and compares) is part of it, which the others do not do; `passes` are its rewrites alone.
 - MB: peak memory over what the process held after the imports; the model's own size stands beside it.
 - verdict: `ok`, `crash`, `timeout`, `unloadable`, `interface`, `mismatch` or `bigger` (see `benchmark_checks.py`); models
   that onnxruntime does not run to begin with are skipped.
@@ -47,6 +47,15 @@ def by_onnxzip(path: str) -> onnx.ModelProto:
     return onnxzip.optimize(path).to_proto()
 
 
+def by_passes(path: str) -> onnx.ModelProto:
+    """What the other tools do: rewriting without the proof."""
+    from onnxzip.model.load import load
+    from onnxzip.model.save import to_proto
+    from onnxzip.passes.runner import run
+
+    return to_proto(run(load(path).model)[0])
+
+
 def by_onnxslim(path: str) -> onnx.ModelProto:
     import onnxslim
 
@@ -80,6 +89,7 @@ def by_onnxruntime(path: str) -> onnx.ModelProto:
 
 TOOLS: dict[str, Callable[[str], onnx.ModelProto]] = {
     "onnxzip": by_onnxzip,
+    "passes": by_passes,
     "onnxslim": by_onnxslim,
     "onnxsim": by_onnxsim,
     "onnxscript": by_onnxscript,
@@ -88,6 +98,7 @@ TOOLS: dict[str, Callable[[str], onnx.ModelProto]] = {
 WARM_UP = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,4] x) => (float[N,4] y) { t = Identity(x) y = Relu(t) }'
 MODULES = {
     "onnxzip": ("onnxzip.pipeline", "onnxzip.result"),
+    "passes": ("onnxzip.passes.runner",),
     "onnxscript": ("onnx_ir", "onnxscript.optimizer"),
 }
 
@@ -195,22 +206,32 @@ def _summary(results: dict[str, dict[str, Row]], tools: Sequence[str]) -> list[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--tools", default=",".join(TOOLS))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--markdown", type=Path)
-    parser.add_argument("--stored-weights", action="store_true")
-    parser.add_argument("--latency", action="store_true")
-    parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument("folders", nargs="+", type=Path, help="folders of *.onnx, or models")
+    parser.add_argument(
+        "--tools",
+        default=",".join(TOOLS),
+        help=f"some of {', '.join(TOOLS)}; the first is what the others are held against",
+    )
+    parser.add_argument("--json", type=Path, help="write every row as JSON")
+    parser.add_argument("--markdown", type=Path, help="write the table to this file as well")
+    parser.add_argument("--stored-weights", action="store_true", help="store weights that are generated, first")
+    parser.add_argument("--latency", action="store_true", help="measure the paired latency of the result of onnxzip")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds for one model and one tool (default: 300)")
     args = parser.parse_args()
-    tools = [t for t in args.tools.split(",") if importlib.util.find_spec(t)]
-    for absent in (t for t in args.tools.split(",") if t not in tools):
+    asked = args.tools.split(",")
+    if unknown := sorted(set(asked) - set(TOOLS)):
+        parser.error(f"--tools: {', '.join(unknown)} is not known: choose some of {', '.join(TOOLS)}")
+    models = [p for f in args.folders for p in ([f] if f.is_file() else sorted(f.rglob("*.onnx")))]
+    if not models:
+        parser.error(f"there is no model (*.onnx) in {', '.join(map(str, args.folders))}")
+    tools = [t for t in asked if t == "passes" or importlib.util.find_spec(t)]
+    for absent in (t for t in asked if t not in tools):
         print(f"{absent} is not installed and left out (pip install 'onnxzip[bench]')")
     results: dict[str, dict[str, Row]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         warm_up = Path(temporary) / "warm_up.onnx"
         warm_up.write_bytes(onnx.parser.parse_model(WARM_UP).SerializeToString())
-        for path in (p for f in args.folders for p in ([f] if f.is_file() else sorted(f.rglob("*.onnx")))):
+        for path in models:
             given = checks.with_stored_weights(path, Path(temporary)) if args.stored_weights else path
             rows = results[str(path)] = {"original": original(given)}
             for tool in tools:

@@ -76,7 +76,7 @@ Json = Annotated[Path | None, _option("--json", help="Write everything that is s
 Prefer = Annotated[
     str,
     typer.Option(
-        help=f"{' or '.join(PREFERENCES)}: the file never grows, or constants are folded even where it does (fewer nodes)."
+        help=f"{' or '.join(PREFERENCES)}: the file never grows, or constants are folded and weights fused even where it does (fewer nodes)."
     ),
 ]
 VerifyEach = Annotated[

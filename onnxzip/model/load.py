@@ -18,8 +18,9 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from onnxzip.errors import ModelError
+from onnxzip.errors import ModelError, first_line, root_cause
 from onnxzip.model.defaults import free_weights
+from onnxzip.model.proto import without_map_types
 from onnxzip.model.save import INTERFACE, Interface, model_bytes, model_digest
 from onnxzip.model.tensors import check_tensors, detach_tensors
 from onnxzip.model.walk import all_nodes, graphs_of
@@ -92,7 +93,7 @@ def _read(path: Path) -> onnx.ModelProto:
         proto = onnx.load(str(path), load_external_data=False)
     except (DecodeError, ValueError, UnicodeDecodeError, OSError, onnx.parser.ParseError) as error:
         raise ModelError(
-            f"{path}: this is not a readable ONNX model ({_first_line(error)}). It may be truncated or of another format: export or copy it again."
+            f"{path}: this is not a readable ONNX model ({first_line(error)}). It may be truncated or of another format: export or copy it again."
         ) from error
     if not proto.HasField("graph"):
         raise ModelError(
@@ -130,10 +131,10 @@ def _to_ir(proto: onnx.ModelProto, name: str, base: Path | None) -> ir.Model:
     check_tensors(proto.graph, name)
     interface = Interface(_detached(proto.graph.input), _detached(proto.graph.output))
     try:
-        model = ir.from_proto(_without_map_types(proto))
+        model = ir.from_proto(without_map_types(proto))
     except Exception as error:  # onnx_ir raises many types here; each means that the file is not a valid graph
         raise ModelError(
-            f"{name}: the graph is not valid ONNX ({_first_line(_root(error))}). onnx.checker.check_model may tell more."
+            f"{name}: the graph is not valid ONNX ({first_line(root_cause(error))}). onnx.checker.check_model may tell more."
         ) from error
     model.graph.meta[INTERFACE] = interface
     given = set(_node_names(proto))
@@ -171,26 +172,6 @@ def _refuse_what_would_be_lost(proto: onnx.ModelProto, name: str) -> None:
                         f"{name}: attribute {attribute.name!r} of {node.op_type} {node.name or node.output[0]!r} is a sparse tensor, which is not supported. Store it dense first."
                     )
                 graphs.extend([attribute.g] if attribute.HasField("g") else attribute.graphs)
-
-
-def _without_map_types(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The proto, or a copy without the map types that `onnx_ir` cannot hold; `Interface` brings them back on saving."""
-    values = [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]
-    if not any(_holds_map(v.type) for v in values):
-        return proto
-    stripped = onnx.ModelProto()
-    stripped.CopyFrom(proto)
-    for value in (*stripped.graph.input, *stripped.graph.output, *stripped.graph.value_info):
-        if _holds_map(value.type):
-            value.ClearField("type")
-    return stripped
-
-
-def _holds_map(kind: onnx.TypeProto) -> bool:
-    which = kind.WhichOneof("value")
-    if which in ("sequence_type", "optional_type"):
-        return _holds_map(getattr(kind, which).elem_type)
-    return bool(which == "map_type")
 
 
 def _node_names(proto: onnx.ModelProto) -> Iterator[str]:
@@ -269,13 +250,3 @@ def _digest_of_files(files: Iterable[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from onnxzip.errors import ModelError
+from onnxzip.errors import ModelError, first_line, root_cause
+from onnxzip.model.proto import without_map_types
 from onnxzip.model.save import INTERFACE
 from onnxzip.model.walk import ONNX_DOMAINS
 
@@ -36,11 +37,12 @@ def raise_opset(model: ir.Model, version: int) -> ir.Model:
             del copy.graph.initializers[name]
             copy.graph.inputs.append(value)
     try:
-        converted = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(copy), version))
+        converted = ir.from_proto(without_map_types(onnx.version_converter.convert_version(ir.to_proto(copy), version)))
     except Exception as error:  # the converter throws RuntimeError, ConvertError or protobuf errors
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(root_cause(error))
         raise ModelError(
-            f"opset {opset_of(model)} cannot be raised to {version}: {reason}. Export the model with opset {version} or newer."
+            f"opset {opset_of(model)} cannot be raised to {version} by onnx {onnx.__version__} ({reason}): "
+            f"export the model with opset {version} or newer"
         ) from error
     _put_back(converted, weights)
     converted.graph.meta[INTERFACE] = model.graph.meta.get(INTERFACE)

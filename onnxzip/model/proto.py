@@ -171,3 +171,23 @@ def _without_trailing(names: list[str]) -> list[str]:
     while names and not names[-1]:
         names.pop()
     return names
+
+
+def without_map_types(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The proto, or a copy without the map types that `onnx_ir` cannot hold; `Interface` brings them back on saving."""
+    values = [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]
+    if not any(_holds_map(v.type) for v in values):
+        return proto
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(proto)
+    for value in (*stripped.graph.input, *stripped.graph.output, *stripped.graph.value_info):
+        if _holds_map(value.type):
+            value.ClearField("type")
+    return stripped
+
+
+def _holds_map(kind: onnx.TypeProto) -> bool:
+    which = kind.WhichOneof("value")
+    if which in ("sequence_type", "optional_type"):
+        return _holds_map(getattr(kind, which).elem_type)
+    return bool(which == "map_type")

@@ -33,6 +33,9 @@ _PROPAGATED_TILE = 2**16
 _SLICE_COPIES_SYMBOLS = 10
 """In this opset inference gives a sliced axis the name of the whole one: names cannot be trusted where there is a Slice."""
 
+_AXES_COUNT_BACK_SINCE = 11
+"""From this opset on inference knows that a Squeeze or Unsqueeze may count its axes from the end."""
+
 _SQUEEZE_SORTED = 11
 """Before this opset inference misreads the axes of a Squeeze that are not in order."""
 
@@ -51,13 +54,13 @@ class Shapes:
         self._opsets = dict(model.graph.opset_imports)
         self._trust_names = not _copies_symbols(model)
         self._types: dict[str, onnx.TypeProto] = {}
+        self._dims: dict[str, tuple[Dim, ...] | None] = {}
         self.refine: Callable[[ir.Value], tuple[Dim, ...] | None] | None = None
         """Asked where inference does not know a size: see `onnxzip.model.symbols`."""
         for name, kind in _infer(model):
-            if (
-                self._types.setdefault(name, kind) != kind
-            ):  # bodies beside each other may share names: then nothing is known
-                self._types[name] = onnx.TypeProto()
+            known = self._types.setdefault(name, kind)
+            if known is not kind and known != kind:
+                self._types[name] = onnx.TypeProto()  # bodies beside each other may share names: nothing is known then
 
     def of(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
         """The shape of a tensor, or None when even the rank is unknown."""
@@ -68,7 +71,12 @@ class Shapes:
 
     def inferred(self, value: ir.Value | None) -> tuple[Dim, ...] | None:
         """The shape as far as onnx knows it."""
-        tensor = self._tensor(value)
+        name = "" if value is None else value.name or ""
+        if name not in self._dims:
+            self._dims[name] = self._read(self._tensor(value))
+        return self._dims[name]
+
+    def _read(self, tensor: onnx.TypeProto.Tensor | None) -> tuple[Dim, ...] | None:
         if tensor is None or not tensor.HasField("shape"):
             return None
         named = self._trust_names
@@ -137,6 +145,8 @@ def _infer(model: ir.Model) -> Iterator[tuple[str, onnx.TypeProto]]:
     # Inference refuses a graph it cannot make sense of, with many types of error: then the declared types are all that is known.
     with contextlib.suppress(Exception):
         propagate = not any(_is_large_tile(n) for n in all_nodes(model))
+        if any(_is_misread(n, opset_of(model)) for n in all_nodes(model)):
+            raise onnx.shape_inference.InferenceError  # node by node, then
         proto = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=propagate)
     yield from _types_of(proto.graph)
 
@@ -159,6 +169,8 @@ def _infer_node(
         if (content := array(v)) is not None and content.nbytes <= _PROPAGATED_BYTES
     }
     version = next((v for d, v in opsets.items() if d in ONNX_DOMAINS), 1)
+    if _is_misread(node, version):
+        return {}
     imports = [onnx.helper.make_opsetid(domain, v) for domain, v in opsets.items()]
     try:  # every operator's inference throws errors of its own
         schema = onnx.defs.get_schema(node.op_type, version, node.domain)
@@ -174,6 +186,13 @@ def _is_large_tile(node: ir.Node) -> bool:
     """Inference that propagates data computes a Tile, however large its result is."""
     repeats = array(node.inputs[1]) if is_op(node, "Tile") and len(node.inputs) > 1 else None
     return repeats is not None and math.prod(repeats.reshape(-1).tolist()) > _PROPAGATED_TILE
+
+
+def _is_misread(node: ir.Node, opset: int) -> bool:
+    """Whether inference gets the shape wrong: before opset 11 it takes axes as they are, while runtimes count back."""
+    if opset >= _AXES_COUNT_BACK_SINCE or not is_op(node, "Squeeze", "Unsqueeze", "Slice"):
+        return False
+    return min(node.attributes.get_ints("axes", ()), default=0) < 0
 
 
 def _for_inference(model: ir.Model) -> onnx.ModelProto:

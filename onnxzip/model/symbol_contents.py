@@ -70,7 +70,8 @@ def _bounds(asks: Asks, node: ir.Node) -> list[tuple[int, int, int, int]] | None
         starts, ends = (list(node.attributes.get_ints(k, [])) for k in ("starts", "ends"))
         axes = list(node.attributes.get_ints("axes", range(len(starts))))
         return list(zip(axes, starts, ends, [1] * len(starts), strict=True))
-    given = [numbers(asks.content(v)) if v is not None else None for v in node.inputs[1:]]
+    found = [numbers(asks.content(v)) if v is not None else None for v in node.inputs[1:]]
+    given = [None if g is None else g.reshape(-1) for g in found]  # runtimes take single numbers too
     if len(given) < 2 or given[0] is None or given[1] is None:
         return None
     if any(v is not None and g is None for v, g in zip(node.inputs[1:], given, strict=True)):

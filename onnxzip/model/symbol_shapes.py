@@ -172,7 +172,9 @@ def _slice(asks: Asks, node: ir.Node, value: ir.Value) -> Extent | None:
     shape = asks.shape(node.inputs[0])
     if shape is None or asks.opset < 10:
         return None
-    given = [asks.content(v) for v in node.inputs[1:]]
+    given = [
+        None if (c := asks.content(v)) is None else c.reshape(-1) for v in node.inputs[1:]
+    ]  # runtimes take numbers too
     starts, ends = given[0], given[1]
     amount = 0 if starts is None else starts.size
     axes = numbers(given[2]) if len(given) > 2 and node.inputs[3] is not None else np.arange(amount)

@@ -6,11 +6,12 @@ Exact. Only constant padding of spatial axes with amounts that are not negative;
 1. Conv: padding with 0, any amounts. `auto_pad` becomes explicit where sizes are known.
 2. MaxPool without its Indices: padding with -inf, or with 0 (or less) where x is provably not negative, so that a padded
    element is never above a real one. Every window must hold a real element: no dilations, no ceil_mode, and fewer
-   padded elements on a side than the kernel has.
+   padded elements on a side than the kernel has. Nor may x be empty: its sizes are known, or a Conv gives it.
 3. AveragePool: padding with 0, under the same conditions, when the pool counts what it pads or pads nothing yet; from then on it counts.
 4. Between Pad and readers stands one Reshape, Squeeze or Unsqueeze that only adds or drops axes of size 1 and whose
    sizes are known: the amounts move with their axes. Done when the new target takes no more bytes than the Pad frees.
-Left alone: padding of batch or channels, other modes, amounts that are computed, Pads that a reader cannot take.
+Left alone: padding of batch or channels, other modes, amounts that are computed, Pads that a reader cannot take, and
+what costs bytes.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.edit import add_constant, discard, new_node, sole_consumer
+from onnxzip.model.operators import KEEP_SHAPE
 from onnxzip.model.walk import is_op
 from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_freed
 from onnxzip.passes.local import local
 from onnxzip.passes.noops import is_not_negative
 from onnxzip.passes.padding import Padding, explicit_pads, padding_of, window
-from onnxzip.passes.size import compact, initializer_bytes
+from onnxzip.passes.size import compact, initializer_bytes, node_bytes
 
 _READERS = ("Conv", "MaxPool", "AveragePool")
 _RESHAPES = ("Reshape", "Squeeze", "Unsqueeze")
@@ -47,10 +49,11 @@ def fuse_pads(pad: ir.Node, context: Context) -> bool:
 
 def _fuse(padded: ir.Value, padding: Padding, source: ir.Value, context: Context) -> bool:
     """Cases 1 to 3: all readers of `padded` read `source` and pad themselves."""
-    pads = _pads_of_readers(padded, padding, source, context)
-    if pads is not None:
-        _take(padded, source, pads)
-    return pads is not None
+    pads, pad = _pads_of_readers(padded, padding, source, context), padded.producer()
+    if pads is None or pad is None or not context.affords(_growth(pads) - bytes_freed([pad])):
+        return False
+    _take(padded, source, pads)
+    return True
 
 
 def _pads_of_readers(
@@ -66,6 +69,8 @@ def _pads_of_readers(
             return None
         pads = [a + b for a, b in zip(old, padding.before[2:] + padding.after[2:], strict=True)]
         if not _may_pad(node, padding.value, old, pads, source, context):
+            return None
+        if not is_op(node, "Conv") and not _is_never_empty(padded, padding, source, context):
             return None
         found[node] = pads
     return found
@@ -88,14 +93,42 @@ def _may_pad(
     return value == -np.inf or (value <= 0 and is_not_negative(source, context))
 
 
+def _is_never_empty(padded: ir.Value, padding: Padding, source: ir.Value, context: Context) -> bool:
+    """Whether the padded axes hold real elements in every run: no pool takes an image that has none."""
+    shape = context.shapes.of(padded) or ()
+    if all(isinstance(d := shape[a], int) and d > padding.before[a] + padding.after[a] for a in padding.axes):
+        return True
+    node = source.producer()
+    while node is not None and is_op(node, *KEEP_SHAPE) and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return is_op(node, "Conv")  # throws rather than give an empty image
+
+
+def _growth(pads: Mapping[ir.Node, list[int]]) -> int:
+    """By how many bytes the attributes of the readers grow."""
+    added = 0
+    for node, amounts in pads.items():
+        after, before = _attributes(node, amounts).values(), tuple(node.attributes.values())
+        added += node_bytes(ir.Node("", node.op_type, [], after)) - node_bytes(ir.Node("", node.op_type, [], before))
+    return added
+
+
 def _take(padded: ir.Value, source: ir.Value, pads: Mapping[ir.Node, list[int]]) -> None:
     for node, amounts in pads.items():
         node.replace_input_with(0, source)
-        node.attributes.pop("auto_pad", None)
-        node.attributes["pads"] = ir.AttrInt64s("pads", amounts)
-        if is_op(node, "AveragePool"):
-            node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
+        attributes = _attributes(node, amounts)
+        node.attributes.clear()
+        node.attributes.update(attributes)
     discard([padded])
+
+
+def _attributes(node: ir.Node, pads: list[int]) -> dict[str, ir.Attr]:
+    """The attributes of a reader that pads so much itself."""
+    found = {name: attribute for name, attribute in node.attributes.items() if name != "auto_pad"}
+    found["pads"] = ir.AttrInt64s("pads", pads)
+    if is_op(node, "AveragePool"):
+        found["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
+    return found
 
 
 def _fuse_past(reshape: ir.Node, pad: ir.Node, padding: Padding, source: ir.Value, context: Context) -> bool:
@@ -106,11 +139,12 @@ def _fuse_past(reshape: ir.Node, pad: ir.Node, padding: Padding, source: ir.Valu
     there, target = moved
     tensor, hint = compact(np.asarray(target, np.int64)), f"{reshape.outputs[0].name}_unpadded"
     shape_name = f"{hint}_shape"
-    cost = initializer_bytes(tensor, shape_name) + 2 * len(shape_name) + 2 * len(hint) + 24
-    if cost > bytes_freed([pad, reshape]):
-        return False
     pads = _pads_of_readers(reshape.outputs[0], there, source, context)
     if pads is None:
+        return False
+    renamed = len(pads) * (len(hint) - len(reshape.outputs[0].name or ""))
+    node = node_bytes(new_node("Reshape", [], hint)) + len(source.name or "") + len(shape_name) + 8
+    if initializer_bytes(tensor, shape_name) + node + renamed + _growth(pads) > bytes_freed([pad, reshape]):
         return False
     shape = add_constant(reshape.graph, tensor, context.names.fresh(shape_name))
     plain = new_node("Reshape", [source, shape], context.names.fresh(hint))

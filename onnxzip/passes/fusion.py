@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxzip.model.constants import constant
 from onnxzip.model.edit import Names, add_constant, discard
+from onnxzip.model.walk import is_op
 from onnxzip.passes.linear import Linear
 from onnxzip.passes.size import constant_bytes, node_bytes, tensor_bytes
 
@@ -32,7 +33,10 @@ def bytes_added(linear: Linear, removed: Sequence[ir.Node], *, weight: bool, bia
         added += tensor_bytes(dtype, linear.weight.shape, touched.inputs[1].name or "" if touched.inputs[1] else "")
     old = touched.inputs[2] if len(touched.inputs) > 2 else None
     if bias and (old is None or not is_own(old) or linear.bias is None or linear.bias.size == 1):
-        added += tensor_bytes(dtype, (linear.out_layout.channels,), f"{touched.outputs[0].name}_bias")
+        name = f"{touched.outputs[0].name}_bias"
+        added += tensor_bytes(dtype, (linear.out_layout.channels,), name) + len(name.encode()) + 2
+        if is_op(touched, "MatMul"):  # it takes no bias: an Add of it stays behind, with a name of its own
+            added += 2 * len(name.encode()) + 20
     return added
 
 

@@ -5,8 +5,8 @@
 Exact (each output channel is computed from the same numbers; a runtime may add them in another order). For neighbours in
 the list of a Concat, with equal attributes, constant weights and the same activation (or none) behind each of them:
 1. Conv (not grouped), concatenated along the channels: weights and biases are stacked.
-2. Conv (not grouped), concatenated along a spatial axis that has size 1: weights are interleaved, and a Reshape makes
-   the k-fold channels k times that axis.
+2. Conv (not grouped), concatenated along a spatial axis that has size 1, as have those before it: weights are
+   interleaved, and a Reshape makes the k-fold channels k times that axis.
 3. Gemm with plain alpha and beta, and MatMul by a matrix, concatenated along the last axis.
 Weights that several such groups share are merged once for all of them, or not at all (the file must not grow). A missing
 bias is zeros, and zeros are no bias. Left alone: outputs that others read too; weights that are computed or quantized.
@@ -131,7 +131,8 @@ def _is_mergeable(linear: Linear, axis: int, rank: int, context: Context) -> boo
     node, attributes = linear.node, linear.node.attributes
     if is_op(node, "Conv"):
         shape = context.shapes.of(node.outputs[0])
-        alone = axis > 1 and shape is not None and len(shape) == rank and shape[axis] == 1
+        # what is next to the channels is what they can be split into: axes in between must have size 1 too
+        alone = axis > 1 and shape is not None and len(shape) == rank and set(shape[2 : axis + 1]) == {1}
         return attributes.get_int("group", 1) == 1 and rank == linear.weight.ndim and (axis == 1 or alone)
     if axis != rank - 1 or linear.out_layout.rank != rank:
         return False

@@ -40,8 +40,9 @@ def initializer_bytes(tensor: ir.TensorProtocol, name: str) -> int:
 
 
 def node_bytes(node: ir.Node) -> int:
-    """Bytes of a node, its attributes included."""
-    return int(node_proto(node).ByteSize())
+    """Bytes of a node in its graph, its attributes included."""
+    content = int(node_proto(node).ByteSize())
+    return content + _varint(content) + 1
 
 
 def constant_bytes(value: ir.Value) -> int:

@@ -80,7 +80,7 @@ def _repeated(node: ir.Node, context: Context) -> ir.Value | np.ndarray | None:
 
 def _tiled(node: ir.Node, context: Context) -> ir.Value | None:
     shape, repeats = context.symbols.shape(node.inputs[0]), context.symbols.content(node.inputs[1])
-    if shape is None or repeats is None:
+    if shape is None or repeats is None or len(shape) != repeats.size:
         return None
     return node.inputs[0] if all(ONE in (s, r) for s, r in zip(shape, repeats.flat, strict=True)) else None
 

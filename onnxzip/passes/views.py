@@ -87,7 +87,7 @@ def array_view(content: np.ndarray, view: View) -> np.ndarray:
     order = [axis for axis in view if axis is not None]
     dropped = [axis for axis in range(content.ndim) if axis not in order]
     sizes = [1 if axis is None else content.shape[axis] for axis in view]
-    return np.ascontiguousarray(content.transpose([*order, *dropped]).reshape(sizes))
+    return np.array(content.transpose([*order, *dropped]).reshape(sizes), order="C")  # `ascontiguousarray` adds an axis
 
 
 def nodes_for(view: View, shape: Shape) -> int:

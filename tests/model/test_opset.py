@@ -52,3 +52,19 @@ def test_both_spellings_of_the_standard_domain(domain):
         )
         == 18
     )
+
+
+def test_map_types_do_not_stop_the_conversion():
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]> g (float[N,3] x) => (float[N,3] y) { t = Identity(x) y = Relu(t) }'
+    )
+    zipmap = onnx.helper.make_node("ZipMap", ["t"], ["z"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    proto.graph.node.append(zipmap)
+    kind = onnx.helper.make_sequence_type_proto(
+        onnx.helper.make_map_type_proto(onnx.TensorProto.INT64, onnx.helper.make_tensor_type_proto(1, []))
+    )
+    proto.graph.output.append(onnx.helper.make_value_info("z", kind))
+    old = load(proto).model
+    new = raise_opset(old, 21)
+    assert opset_of(new) == 21
+    assert signature(new) == signature(old)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 
 from onnxzip.model.load import load
 from onnxzip.model.shapes import Shapes, forget
+from onnxzip.passes.context import Context
 from tests.helpers.graphs import model
 
 
@@ -95,3 +97,18 @@ def test_bodies_read_the_axes_that_are_constants_of_outer_graphs():
     for body in graph.graph.subgraphs():
         for node in body:
             assert shapes.of(node.outputs[0]) == ("N", 4)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("Unsqueeze<axes=[-2]>(x)", ("N", 3, 1, 1, 4)),
+        ("Squeeze<axes=[-2]>(x)", ("N", 3, 4)),
+        ("Slice<axes=[-1], starts=[1], ends=[3]>(x)", None),
+    ],
+)
+def test_axes_that_count_back_before_inference_knew_them(node, expected):
+    graph = model(
+        f'<ir_version: 5, opset_import: ["" : 9]> g (float[N,3,1,4] x) => (float y) {{ t = {node} y = Relu(t) }}'
+    )
+    assert Context(graph).shapes.of(next(iter(graph.graph)).outputs[0]) == expected

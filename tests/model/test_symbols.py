@@ -205,3 +205,20 @@ def test_inputs_without_names_are_sizes_of_their_own():
         "y",
     )
     assert names(symbols.content(v)) == [None]
+
+
+def test_a_slice_between_single_numbers():
+    """Runtimes take its bounds without an axis as well."""
+    symbols, v = symbols_of(
+        "g (float[N,M] x) => (int64[1] y) { s = Shape(x) y = Slice(s, zero, one, zero) }",
+        "y",
+        zero=np.array(0),
+        one=np.array(1),
+    )
+    assert names(symbols.content(v)) == ["N"]
+    symbols, v = symbols_of(
+        "g (float[N,M] x, float[K] k) => (float[A,B] y) { s = Shape(k) n = Gather(s, zero) y = Slice(x, zero, n, zero) }",
+        "y",
+        zero=np.array(0),
+    )
+    assert symbols.dims(v)[1] == "M"

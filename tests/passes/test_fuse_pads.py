@@ -139,3 +139,37 @@ def test_others_are_left_alone(nodes):
         mixed=ints(-1, 10, 3, 10),
     )
     assert_untouched(before, fuse_pads)
+
+
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
+def test_no_pool_takes_an_image_that_may_be_empty(pool):
+    """A row of padding is an image, no row at all is none."""
+    text = (
+        f"g (float[N,3,H,8] x) => (float[N,3,A,B] y) {{ r = Relu(x) p = Pad(r, a) y = {pool}<kernel_shape=[2,3]>(p) }}"
+    )
+    assert_untouched(model(text, a=ints(0, 0, 1, 1, 0, 0, 1, 1)), fuse_pads)
+
+
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
+def test_a_conv_gives_no_empty_image(pool):
+    check(
+        f"""g (float[N,3,H,8] x) => (float[N,4,A,B] y) {{
+            c = Conv(x, w) r = Relu(c) p = Pad(r, a) y = {pool}<kernel_shape=[2,3]>(p)
+        }}""",
+        ["Conv", "Relu", pool],
+        a=ints(0, 0, 1, 1, 0, 0, 1, 1),
+        w=normal(4, 3, 1, 1),
+    )
+
+
+def test_attributes_may_take_more_bytes_than_the_pad():
+    """What an AveragePool counts is an attribute with a long name."""
+    assert_untouched(
+        model(
+            OPSET_10
+            + """g (float[N,2,5,7] x) => (float[N,2,A,B] y) {
+                p = Pad<pads=[0,0,1,2,0,0,1,0]>(x) y = AveragePool<kernel_shape=[3,3]>(p)
+            }"""
+        ),
+        fuse_pads,
+    )

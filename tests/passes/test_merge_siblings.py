@@ -140,3 +140,17 @@ def test_others_are_left_alone(nodes):
         ),
         merge_siblings,
     )
+
+
+@pytest.mark.parametrize(("height", "merged"), [("1", True), ("3", False), ("H", False)])
+def test_axes_before_the_one_that_grows_must_have_size_1(height, merged):
+    """The channels can be split into what is next to them only."""
+    names = [f"a_name_that_is_long_{i}" for i in range(4)]
+    convs = " ".join(f"{name} = Conv(x, w{i})" for i, name in enumerate(names))
+    before = model(
+        f"g (float[N,2,{height},1] x) => (float[N,3,A,4] y) {{ {convs} y = Concat<axis=3>({', '.join(names)}) }}",
+        **{f"w{i}": normal(3, 2, 1, 1) for i in range(4)},
+    )
+    after, outcome = apply(before, merge_siblings)
+    assert bool(outcome.changes) == merged
+    assert_equivalent(before, after, rtol=1e-6)

@@ -213,3 +213,13 @@ def test_a_view_that_is_there_is_used():
         pads=ints(0, 2, 0, 1),
     )
     assert op_types(after).count("Unsqueeze") == 2
+
+
+def test_a_constant_of_one_element_loses_its_only_axis():
+    """A constant that kept its axis would give one to the single number that is added to it."""
+    after = moved(
+        "g (float[N] x) => (float y) { m = ReduceMax<keepdims=0>(x) a = Unsqueeze(m, zero) b = Add(a, c) y = Squeeze(b, zero) }",
+        zero=ints(0),
+        c=np.ones(1, np.float32),
+    )
+    assert op_types(after) == ["ReduceMax", "Add"]

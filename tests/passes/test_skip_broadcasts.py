@@ -88,3 +88,10 @@ def test_outputs_and_bodies_keep_the_full_shape():
            y = If(c) <then_branch = t () => (float[A,B] p) { p = Sin(e) }, else_branch = f () => (float[A,B] q) { q = Cos(a) }>""",
         inputs=", bool c",
     )
+
+
+def test_a_tile_that_names_too_few_axes_is_left_to_the_runtime():
+    assert_untouched(
+        model("g (float[N,3] x, float[K] k) => (float[A,B] y) { t = Tile(x, r) y = Add(t, k) }", r=np.array([1])),
+        skip_broadcasts,
+    )
