@@ -205,7 +205,8 @@ def test_squeezes_that_may_not_have_happened_are_left_alone(rest, axis, one):
 
 
 @pytest.mark.parametrize(
-    ("last", "resolved"), [("d = Add(k, q)", True), ("d = Sub(q, k)", False), ("d = Add(q, r)", False)]
+    ("last", "resolved"),
+    [("d = Add(q, k)", 1), ("d = Add(k, q)", 0), ("d = Sub(q, k)", 0), ("d = Add(q, r)", 0)],
 )
 def test_branches_that_are_the_same_case_3(last, resolved):
     before = model(
@@ -216,9 +217,10 @@ def test_branches_that_are_the_same_case_3(last, resolved):
         }}"""
     )
     after, outcome = apply(before, resolve_ifs)
-    # the operands must be in the same order as well
-    assert outcome.changes == 0 or resolved
-    assert_equivalent(before, after, rtol=0, batch={"c": np.array(False), "x": np.ones(2, np.float32)})
+    assert outcome.changes == resolved  # the operands must be in the same order as well
+    assert ("If" in op_types(after)) == (not resolved)
+    for branch in (False, True):
+        assert_equivalent(before, after, rtol=0, batch={"c": np.array(branch), "x": np.ones(2, np.float32)})
 
 
 def test_random_branches_are_left_alone():
