@@ -63,5 +63,5 @@ def rewrite(
         name, where = fuel.steps[found[0] - 1]
         reason = f"at {where}: {found[1]}" if where else found[1]
         if strict:
-            raise PassError(f"pass {name} was taken back {reason}")
+            raise PassError(f"pass {name} was taken back: {reason}")
         left_out[name] = reason

@@ -33,7 +33,7 @@ def absorb(node: ir.Node, context: Context) -> bool:
     if not any(_is_all(value, _ABSORBING[node.op_type]) for value in node.inputs):
         return False
     content = compact(np.full(shape, _ABSORBING[node.op_type], dtype.numpy()))
-    if initializer_bytes(content, output.name or "") > bytes_freed([node]) and context.allowed.prefer == "bytes":
+    if not context.affords(initializer_bytes(content, output.name or "") - bytes_freed([node])):
         return False
     read = node.inputs
     replace(output, add_constant(node.graph, content, context.names.fresh(output.name or "constant")))

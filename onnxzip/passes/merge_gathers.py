@@ -17,6 +17,7 @@ import onnx_ir as ir
 from onnxzip.model.constants import array
 from onnxzip.model.edit import add_constant, discard, new_node, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op
+from onnxzip.passes.axes import axes_of
 from onnxzip.passes.context import Context
 from onnxzip.passes.fusion import bytes_freed
 from onnxzip.passes.local import local
@@ -41,7 +42,7 @@ def merge_gathers(second: ir.Node, context: Context) -> bool:
     first = middle.producer() if middle is not None else None
     if middle is None or first is None or first.graph is not second.graph or sole_consumer(middle) is not second:
         return False
-    axes, source = _axes(second, context), first.inputs[0]
+    axes, source = axes_of(second, context), first.inputs[0]
     if axes is None or len(axes) != 1 or source is None or not isinstance(second.graph, ir.Graph):
         return False
     found = _taken_axis(first, context) if is_op(second, "Unsqueeze") else _taken_element(first, context)
@@ -52,7 +53,7 @@ def merge_gathers(second: ir.Node, context: Context) -> bool:
     operand = np.array([index] if is_op(second, "Unsqueeze") else index, np.int64)
     result = second.outputs[0]
     added = _NEW_BYTES + len(result.name or "") + len(source.name or "") + len(first.name or "")
-    if context.allowed.prefer == "bytes" and bytes_freed([first, second]) < added:
+    if not context.affords(added - bytes_freed([first, second])):
         return False
     constant = add_constant(second.graph, compact(operand), context.names.fresh("index"))
     name = context.names.fresh(result.name or "element")
@@ -63,13 +64,6 @@ def merge_gathers(second: ir.Node, context: Context) -> bool:
     remove(second)
     discard(dropped)
     return True
-
-
-def _axes(node: ir.Node, context: Context) -> list[int] | None:
-    if context.opset < 13:
-        return list(node.attributes.get_ints("axes", []))
-    found = array(node.inputs[1]) if len(node.inputs) > 1 else None
-    return None if found is None else [int(axis) for axis in found.reshape(-1)]
 
 
 def _taken_axis(node: ir.Node, context: Context) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxzip.model.constants import array
 from onnxzip.model.edit import can_replace, discard, remove, replace, sole_consumer
 from onnxzip.model.walk import is_op
+from onnxzip.passes.axes import axes_of
 from onnxzip.passes.context import Context
 from onnxzip.passes.local import local
 from onnxzip.passes.noops import same_shape
@@ -49,16 +50,9 @@ def _round_trip(first: ir.Node, second: ir.Node, context: Context) -> bool:
         return True
     if {first.op_type, second.op_type} != {"Squeeze", "Unsqueeze"}:
         return False
-    one, two = (_axes(node, context) for node in (first, second))
-    return one is not None and one == two  # both count axes of the longer shape
-
-
-def _axes(node: ir.Node, context: Context) -> list[int] | None:
-    if context.opset < 13:
-        axes = node.attributes.get_ints("axes")
-        return None if axes is None else sorted(axes)
-    found = array(node.inputs[1]) if len(node.inputs) > 1 else None
-    return None if found is None else sorted(int(a) for a in found.reshape(-1))
+    one, two = (axes_of(node, context) for node in (first, second))
+    # both count axes of the longer shape
+    return one is not None and two is not None and sorted(one) == sorted(two)
 
 
 def _needs_no_first(first: ir.Node, second: ir.Node, context: Context) -> bool:

@@ -78,7 +78,7 @@ def merge_siblings(concat: ir.Node, context: Context) -> bool:
     biases = [_merged_bias(g) for g in groups]
     stored = [b for b in biases if b is not None]
     distinct = {b.tobytes(): b for b in stored}
-    if _bytes_added(groups, weight, distinct) > 0 and context.allowed.prefer == "bytes":
+    if not context.affords(_bytes_added(groups, weight, distinct)):
         return False
     graph = _graph(concat)
     tensor = add_constant(graph, weight, context.names.fresh(_name(first, "weight")))

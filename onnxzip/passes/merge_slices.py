@@ -113,7 +113,7 @@ def _put(node: ir.Node, others: list[ir.Node], source: ir.Value, taken: Taken, c
     if not isinstance(graph, ir.Graph) or not taken:
         return False
     added = needed_bytes(taken, context) + len(source.name or "") + len(result.name or "")
-    if context.allowed.prefer == "bytes" and bytes_freed([node, *others]) < added:
+    if not context.affords(added - bytes_freed([node, *others])):
         return False
     cut = slice_node(source, taken, graph, context, result.name or "slice")
     graph.append(cut)

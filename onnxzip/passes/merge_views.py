@@ -71,7 +71,7 @@ def _merge(first: ir.Node, second: ir.Node, source: ir.Value, view: View, shape:
     else:  # case 2
         if nodes_for(view, shape) != 1 or sole_consumer(middle) is not second or first.graph is not second.graph:
             return False
-        if context.allowed.prefer == "bytes" and bytes_freed([first, second]) < node_bytes(second) + _AXES:
+        if not context.affords(node_bytes(second) + _AXES - bytes_freed([first, second])):
             return False
         replace(result, realise(view, source, shape, graph, context, result.name or "view"))
     remove(second)

@@ -6,12 +6,10 @@ import math
 
 import onnx_ir as ir
 
-from onnxzip.model.constants import array
+from onnxzip.passes.axes import axes_of as named_axes
+from onnxzip.passes.axes import leaves_out_axes
 from onnxzip.passes.context import Context
 from onnxzip.passes.pattern import given_by, near, product
-
-_SUM_TAKES_AXES_SINCE, _ALL_TAKE_AXES_SINCE = 13, 18
-"""The opsets since which axes are an input and not an attribute."""
 
 _SINGLE, _DOUBLE = 1e-6, 1e-15
 """How far a constant may be from 1 / n."""
@@ -19,19 +17,12 @@ _SINGLE, _DOUBLE = 1e-6, 1e-15
 
 def axes_of(node: ir.Node, context: Context) -> tuple[int, ...] | None:
     """The axes of a reduction, not negative and sorted; None where they are not known."""
-    rank = context.shapes.rank(node.inputs[0])
-    if rank is None:
+    rank, given = context.shapes.rank(node.inputs[0]), named_axes(node, context)
+    if rank is None or (given is None and not leaves_out_axes(node, context)):
         return None
-    given = list(node.attributes.get_ints("axes", []))
-    if context.opset >= (_SUM_TAKES_AXES_SINCE if node.op_type == "ReduceSum" else _ALL_TAKE_AXES_SINCE):
-        axes = node.inputs[1] if len(node.inputs) > 1 else None
-        found = array(axes)
-        if axes is not None and found is None:
-            return None
-        given = [] if found is None else found.reshape(-1).tolist()
     if not given:
         return () if node.attributes.get_int("noop_with_empty_axes", 0) else tuple(range(rank))
-    return tuple(sorted({int(axis) % rank for axis in given})) if rank else None
+    return tuple(sorted({axis % rank for axis in given})) if rank else None
 
 
 def reduction(value: ir.Value, op_type: str, context: Context) -> tuple[ir.Value, tuple[int, ...]] | None:

@@ -17,7 +17,7 @@ floats: integers divide in another way, and whoever uses it checks the type.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,46 +85,27 @@ def given_by(value: ir.Value | None, *op_types: str) -> ir.Node | None:
 
 def product(value: ir.Value) -> Product:
     """What this value is the product of, through Mul, Div, Neg, Reciprocal, and Pow with an exponent of 2 or 3."""
-    number, over, under = 1.0, list[ir.Value](), list[ir.Value]()
-    pending = [(value, True)]
-    for _ in range(_FACTORS):
-        if not pending:
-            break
-        current, up = pending.pop(0)
-        found = number_in(current)
-        parts = _factors(current)
-        parts = parts if current is value or (parts is not None and _inner(current)) else None
+    leaves, inner = _leaves(value, _factors)
+    number = -1.0 if sum(given_by(v, "Neg") is not None for v in inner) % 2 else 1.0
+    over, under = list[ir.Value](), list[ir.Value]()
+    for leaf, up in leaves:
+        found = number_in(leaf)
         if found is not None and (up or found != 0.0):
             number = number * found if up else number / found
-        elif parts is not None:
-            pending += [(v, up == direction) for v, direction in parts]
-            number = -number if given_by(current, "Neg") else number
         else:
-            (over if up else under).append(current)
-    for current, up in pending:
-        (over if up else under).append(current)
+            (over if up else under).append(leaf)
     return Product(number, tuple(over), tuple(under))
 
 
 def total(value: ir.Value) -> Total:
     """What this value is the sum of, through Add, Sub, Neg and Sum."""
     number, plus, minus = 0.0, list[ir.Value](), list[ir.Value]()
-    pending = [(value, True)]
-    for _ in range(_FACTORS):
-        if not pending:
-            break
-        current, up = pending.pop(0)
-        found = number_in(current)
-        parts = _terms(current)
-        parts = parts if current is value or (parts is not None and _inner(current)) else None
+    for leaf, up in _leaves(value, _terms)[0]:
+        found = number_in(leaf)
         if found is not None:
             number += found if up else -found
-        elif parts is not None:
-            pending += [(v, up == direction) for v, direction in parts]
         else:
-            (plus if up else minus).append(current)
-    for current, up in pending:
-        (plus if up else minus).append(current)
+            (plus if up else minus).append(leaf)
     return Total(number, tuple(plus), tuple(minus))
 
 
@@ -226,7 +207,7 @@ def substitute(output: ir.Value, nodes: Sequence[ir.Node], new: Sequence[ir.Node
     constants = {v: None for n in new for v in n.inputs if v is not None and v.graph is None and v.producer() is None}
     tensors = [(t, v.name or "") for v in constants if (t := v.const_value) is not None]
     added = sum(map(node_bytes, new)) + sum(initializer_bytes(t, name) + _NUMBERED for t, name in tensors)
-    if graph is None or (added > bytes_freed(nodes) and context.allowed.prefer == "bytes"):
+    if graph is None or not context.affords(added - bytes_freed(nodes)):
         for node in new:
             for index in range(len(node.inputs)):
                 node.replace_input_with(index, None)
@@ -255,6 +236,24 @@ def raise_to(
     new = ir.node(op_type, list(inputs), attributes=attributes, name=nodes[0].name)
     new.outputs[0].name = name
     return substitute(output, nodes, [new], context)
+
+
+def _leaves(
+    value: ir.Value, parts_of: Callable[[ir.Value], list[tuple[ir.Value, bool]] | None]
+) -> tuple[list[tuple[ir.Value, bool]], list[ir.Value]]:
+    """What a value is made of, taken apart as far as it goes, each with its direction; and the values on the way."""
+    leaves, inner, pending = list[tuple[ir.Value, bool]](), list[ir.Value](), [(value, True)]
+    for _ in range(_FACTORS):
+        if not pending:
+            break
+        current, up = pending.pop(0)
+        parts = parts_of(current)
+        if parts is None or not (current is value or _inner(current)):
+            leaves.append((current, up))
+        else:
+            pending += [(part, up == direction) for part, direction in parts]
+            inner.append(current)
+    return [*leaves, *pending], inner
 
 
 def _inner(value: ir.Value) -> bool:

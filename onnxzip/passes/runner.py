@@ -14,7 +14,8 @@ guilty one is taken back. Passes are deterministic: the second run meets what th
 pass is judged by itself from the start.
 
 Growing is judged round by round, except for passes in `JUDGED_AT_THE_END`: inlining repeats a function at each call, and
-what follows usually wins that back. So a file that is too large already is not the fault of a pass that leaves it so. When it did not, everything is run again without them.
+what follows usually wins that back. Until then a file that is too large is not the fault of a pass that leaves it so; when
+it is too large in the end, everything is run again without them.
 """
 
 from __future__ import annotations

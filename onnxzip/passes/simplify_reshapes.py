@@ -144,7 +144,7 @@ def _may_add(added: int, node: ir.Node, source: ir.Value, context: Context) -> b
     gone = dying(together, keep={source, *(n.inputs[0] for n in together if n is not node and n.inputs[0] is not None)})
     freed = sum(map(node_bytes, gone)) - sum(each) + each[0]
     freed += sum(constant_bytes(v) for v in _constants_of(gone))
-    return context.allowed.prefer == "nodes" or added <= freed
+    return context.affords(added - freed)
 
 
 def _constants_of(gone: list[ir.Node]) -> list[ir.Value]:

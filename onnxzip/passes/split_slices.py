@@ -103,7 +103,7 @@ def _split(source: ir.Value, parts: Sequence[ir.Node], axis: int, sizes: np.ndar
     for part, output in zip(parts, split.outputs, strict=True):
         output.name = part.outputs[0].name
     added = node_bytes(split) + (0 if made is None else constant_bytes(made))
-    if added > bytes_freed(parts) and context.allowed.prefer == "bytes":
+    if not context.affords(added - bytes_freed(parts)):
         for index in range(len(inputs)):
             split.replace_input_with(index, None)
         discard([made])

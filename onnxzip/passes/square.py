@@ -1,6 +1,6 @@
 """A power of two becomes a product: x ** 2 = x * x.
 
-Exact for what onnxruntime computes (its Pow squares by multiplication as well, only slower: 1.1 to 1.8 times as long).
+Exact for what onnxruntime computes (its Pow squares by multiplication as well, only slower: 1.1 to 2.4 times as long).
 Legal case: floats, a single constant 2 that cannot change the shape.
 Left alone: a square whose mean is taken (runtimes know a normalization by it); what costs bytes; integers.
 """

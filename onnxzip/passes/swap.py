@@ -26,7 +26,7 @@ def swap(nodes: Sequence[ir.Node], new: ir.Node, context: Context) -> bool:
     made = [v for v in new.inputs if v is not None and constant(v) is not None and len(v.uses()) == 1]
     new.outputs[0].name = old.name
     added = node_bytes(new) + sum(constant_bytes(v) for v in made)
-    if added > bytes_freed(nodes) and context.allowed.prefer == "bytes":
+    if not context.affords(added - bytes_freed(nodes)):
         for index in range(len(new.inputs)):
             new.replace_input_with(index, None)
         discard(made)
