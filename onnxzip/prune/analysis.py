@@ -1,15 +1,17 @@
 """What is known about the channels of a model, gathered by the rules in one walk from the inputs to the outputs.
 
-Rules write four kinds of facts, all of them in terms of labels, so that slicing needs no rule of its own:
+Rules write five kinds of facts, all of them in terms of labels, so that slicing needs no rule of its own:
 
 1. the labels of each value;
-2. cuts: along which axis a constant operand of a node carries which labels;
+2. cuts: along which axes a constant operand of a node carries which labels;
 3. reads: which layer consumes labels, with which weights, and what it makes of them;
-4. what else must shrink along: group counts and the target shapes of Reshape.
+4. what else must follow: group counts, target shapes, sizes of Split, bounds of Slice, indices of Gather;
+5. balances: sets of labels of which equally many must stay (the groups of a Conv, the rows of a channel shuffle).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,10 +21,38 @@ import onnx_ir as ir
 from onnxzip.model import constants
 from onnxzip.model.shapes import Shapes
 from onnxzip.model.walk import is_op, label
-from onnxzip.prune.labels import Channels, Flags, Ids, Labels, Numbers
+from onnxzip.prune import quantized
+from onnxzip.prune.labels import Channels, Flags, Ids, Labels, Numbers, Twins
 
 Slot = tuple[ir.Node, int]
 """One operand of one node: the node and the index of the input."""
+
+Keep = Callable[[Ids], Flags]
+"""By position of an array of labels: whether its channel stays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """How a constant operand shrinks: the labels that its elements carry along some of its axes.
+
+    Attributes:
+        axes: the axes, in ascending order; of the operand seen with its first axis split in `groups` parts, where `groups` > 1.
+        ids: labels, one axis for each of `axes`.
+        groups: parts of the first axis: the weights of a grouped Conv read other channels in each.
+    """
+
+    axes: tuple[int, ...]
+    ids: Ids
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Follow:
+    """A parameter that follows from what stays: an input that is a constant of integers, or an attribute, by its name."""
+
+    node: ir.Node
+    where: int | str
+    make: Callable[[Keep], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +71,8 @@ class Read:
         uniform: every output element sees every tap, so that a constant input adds the same number everywhere.
         bias: the slot that takes a constant, or None when there is none to take it.
         alpha, beta: the factors of Gemm, 1 for all others.
+        twins: which positions are the same up to a factor; vectors of length K, or None.
+        quantized: the weights are stored as integers, which nothing can be added to exactly.
     """
 
     node: ir.Node
@@ -55,6 +87,8 @@ class Read:
     bias: Slot | None = None
     alpha: float = 1.0
     beta: float = 1.0
+    twins: Twins | None = None
+    quantized: bool = False
 
     @cached_property
     def reach(self) -> Flags:
@@ -113,11 +147,17 @@ class Analysis:
     labels: dict[ir.Value, Labels] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
-    cuts: dict[Slot, dict[int, Ids]] = field(default_factory=dict)
-    groups: dict[ir.Node, Ids] = field(default_factory=dict)
-    targets: dict[ir.Node, tuple[int, Ids]] = field(default_factory=dict)
+    used: list[Ids] = field(default_factory=list)
+    cuts: dict[Slot, list[Cut]] = field(default_factory=dict)
+    follows: list[Follow] = field(default_factory=list)
+    balances: list[tuple[Ids, str]] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
-    _arrays: dict[ir.Value, np.ndarray] = field(default_factory=dict)
+    readers: dict[ir.Node, set[Slot]] = field(default_factory=dict)
+    _arrays: dict[ir.Value, np.ndarray | None] = field(default_factory=dict)
+    _floats: dict[ir.Value, np.ndarray | None] = field(default_factory=dict)
+    _groups: int = 0
+
+    # Constants
 
     def constant(self, value: ir.Value | None) -> np.ndarray | None:
         """The content of a constant, also through Identity nodes; None when the value is not constant."""
@@ -125,25 +165,32 @@ class Analysis:
         if root is None:
             return None
         if root not in self._arrays:
-            content = constants.array(root)
-            if content is None:
-                return None
-            self._arrays[root] = content
+            self._arrays[root] = constants.array(root)
         return self._arrays[root]
 
     def floats(self, value: ir.Value | None) -> np.ndarray | None:
-        """The content of a constant of floats; None when it is not constant or not float (quantized, for instance)."""
-        content = self.constant(value)
-        return content if content is not None and content.dtype.kind == "f" else None
+        """The content of a constant of floats, also of one that is stored quantized; None when it is neither."""
+        root = source(value)
+        content = self.constant(root)
+        if content is not None:
+            return content if content.dtype.kind == "f" else None
+        node = None if root is None else root.producer()
+        if root is None or node is None or not is_op(node, "DequantizeLinear"):
+            return None
+        if root not in self._floats:
+            self._floats[root] = quantized.dequantized(node, [self.constant(v) for v in node.inputs])
+        return self._floats[root]
 
-    def cut(self, node: ir.Node, index: int, axis: int, ids: Ids) -> None:
-        """Note that operand `index` of `node` carries these labels along `axis`, and shrinks with them."""
-        self.cuts.setdefault((node, index), {})[axis] = ids
+    # Labels
 
     def mark(self, value: ir.Value, labels: Labels) -> None:
         """Note the labels of a value. One position alone is no channel axis, and is not noted."""
         if labels.ids.size > 1:
             self.labels[value] = labels
+
+    def of(self, value: ir.Value | None) -> Labels | None:
+        """The labels of a value, or None when it has none."""
+        return None if value is None else self.labels.get(value)
 
     def made(self, node: ir.Node, count: int) -> Ids:
         """Fresh labels for the channels that a layer makes; label 0 for a lone channel, which can never go."""
@@ -153,27 +200,94 @@ class Analysis:
         self.layers.append(Layer(node, ids))
         return ids
 
+    def groups(self, count: int) -> Ids:
+        """Numbers for groups of twins that are not in use yet."""
+        start, self._groups = self._groups + 1, self._groups + count
+        return np.arange(start, start + count, dtype=np.int64)
+
+    # What ties channels
+
     def join(self, left: Labels, right: Labels, why: str) -> None:
         """Let channels at equal positions go together; those that meet a position that cannot go stay, for this reason."""
-        self.channels.join(left.vector, right.vector, why)
+        self.channels.join(left.ids, right.ids, why)
         for one, other in ((left, right), (right, left)):
-            stops = (one.vector != 0) & (other.vector == 0)
+            stops = (one.ids != 0) & (other.ids == 0)
             if stops.any():
-                self.stops.append(Stop(why, int(stops.sum()), int((stops & np.isfinite(one.numbers)).sum())))
+                constant = stops & np.isfinite(one.known)
+                self.stops.append(Stop(why, int(stops.sum()), int(constant.sum())))
 
     def freeze(self, value: ir.Value | None, why: str) -> None:
         """Let all channels of a value stay, for this reason. Values without channels are left as they are."""
-        labels = None if value is None else self.labels.get(value)
-        if labels is None or not labels.ids.any():
-            return
-        self.channels.freeze(labels.vector, why)
+        labels = self.of(value)
+        if labels is not None:
+            self.freeze_labels(labels, why)
+
+    def freeze_labels(self, labels: Labels, why: str) -> None:
+        """Let channels stay, for this reason."""
         own = labels.vector != 0
-        self.stops.append(Stop(why, int(own.sum()), int((own & np.isfinite(labels.numbers)).sum())))
+        if own.any():
+            self.channels.freeze(labels.vector, why)
+            self.stops.append(Stop(why, int(own.sum()), int((own & np.isfinite(labels.numbers)).sum())))
 
     def freeze_node(self, node: ir.Node, why: str) -> None:
         """Let all channels that a node reads stay: it is not understood, or does something that ties them down."""
         for value in dict.fromkeys(node.inputs):
             self.freeze(value, f"{label(node)} {why}")
+
+    def tie(self, labels: Labels, axes: Iterable[int], why: str) -> Labels:
+        """Let channels that lie along these axes go together, so that labels change along other axes only.
+
+        Where nothing else changes, all of them stay, for this reason.
+        """
+        along = [a for a in axes if labels.ids.shape[a] > 1]
+        if set(along) == set(labels.axes):
+            if along:
+                self.freeze_labels(labels, why)
+            return Labels(np.zeros((1,) * labels.rank, np.int64), np.full((1,) * labels.rank, np.nan))
+        ids, known = labels.ids, labels.known
+        for axis in along:
+            first = ids.take([0], axis)
+            self.channels.join(np.broadcast_to(first, ids.shape), ids, why)
+            head = known.take([0], axis)
+            ids, known = first, np.where((known == head).all(axis=axis, keepdims=True), head, np.nan)
+        return Labels(ids, known, labels.twins if not along else None)
+
+    def only(self, labels: Labels, axis: int, why: str) -> Labels:
+        """The labels, tied so that they change along one axis only."""
+        return self.tie(labels, (a for a in labels.axes if a != axis), why)
+
+    def balance(self, ids: Ids, why: str) -> None:
+        """Note that of each row equally many channels must stay."""
+        if len(ids) > 1 and ids.shape[1] > 1:
+            self.balances.append((ids, why))
+
+    # What shrinks
+
+    def cut(self, node: ir.Node, index: int, axes: int | tuple[int, ...], ids: Ids, groups: int = 1) -> None:
+        """Note that operand `index` of `node` carries these labels along some axes, and shrinks with them."""
+        if not ids.any():
+            return
+        cut = Cut((axes,) if isinstance(axes, int) else axes, ids, groups)
+        value = source(node.inputs[index]) if index < len(node.inputs) else None
+        producer = None if value is None or self.constant(value) is not None else value.producer()
+        if producer is None:
+            self.cuts.setdefault((node, index), []).append(cut)
+            return
+        self.readers.setdefault(producer, set()).add((node, index))
+        for operand, own in quantized.cuts(producer, cut, [self.constant(v) for v in producer.inputs]):
+            self._cut_once((producer, operand), own)
+
+    def _cut_once(self, slot: Slot, cut: Cut) -> None:
+        """Weights behind a DequantizeLinear that several layers read shrink for all of them alike."""
+        for other in self.cuts.setdefault(slot, []):
+            if (other.axes, other.groups, other.ids.shape) == (cut.axes, cut.groups, cut.ids.shape):
+                self.channels.join(other.ids, cut.ids, f"{label(slot[0])} is shared with channels that stay")
+                return
+        self.cuts[slot].append(cut)
+
+    def follow(self, node: ir.Node, where: int | str, make: Callable[[Keep], np.ndarray]) -> None:
+        """Note a parameter that follows from what stays."""
+        self.follows.append(Follow(node, where, make))
 
 
 def source(value: ir.Value | None) -> ir.Value | None:

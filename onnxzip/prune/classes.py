@@ -8,27 +8,28 @@ only feed each other (around a residual stream) count as dead:
 
 1. the constant is 0;
 2. the layer's bias takes W · k exactly (no zero padding);
-3. zero padding forbids 2, and another constant class that stays is read by the same layers wherever this one is:
-   both are the same image up to a factor, border included, so that W_s += (k_r / k_s) · W_r is exact.
+3. another class stands in for it (`merges`).
 
-What is not needed goes, but one channel of every value stays (a tensor of no channels is not valid), and widths that were
-multiples of `multiple` stay multiples.
+What is not needed goes, but one channel of every value stays (a tensor of no channels is not valid), widths that were
+multiples of `multiple` stay multiples, and balances are held.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from onnxzip.prune.analysis import Analysis, Read
+from onnxzip.prune.balance import Family, exchanged, families
 from onnxzip.prune.labels import Flags, Ids
+from onnxzip.prune.merges import merges_of
 
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What goes. All arrays are indexed by class, which is the smallest of its labels; class 0 is frozen.
+    """What goes. Arrays of flags are indexed by class, which is the smallest of its labels; class 0 is frozen.
 
     Attributes:
         roots: class of each label.
@@ -36,39 +37,80 @@ class Decision:
         stuck: whether it is constant wherever it is needed, and stays all the same.
         spared: whether it stays for the width only.
         merges: class that goes to the class that stands in for it (case 3).
+        vacant: whether its place is given up: `gone`, but where channels change places (`onnxzip.prune.balance`).
+        moved: for each label the one whose channel takes its place; None when nothing moves.
     """
 
     roots: Ids
     gone: Flags
     stuck: Flags
     spared: Flags
-    merges: dict[int, int]
+    merges: dict[int, int] = field(default_factory=dict)
+    vacant: Flags | None = None
+    moved: Ids | None = None
 
     def leaves(self, ids: Ids) -> Flags:
         """By position: whether its channel goes."""
         return np.asarray(self.gone[self.roots[ids]], np.bool_)
 
+    def keeps(self, ids: Ids) -> Flags:
+        """By position: whether its place is still there afterwards."""
+        vacant = self.gone if self.vacant is None else self.vacant
+        return np.asarray(~vacant[self.roots[ids]], np.bool_)
 
-def decide(state: Analysis, multiple: int) -> Decision:
-    """Find the classes that go. Deterministic: ties are broken by the order of the labels."""
+    def sources(self, ids: Ids) -> Ids:
+        """By position, of all positions in order: where its channel comes from."""
+        flat = ids.reshape(-1)
+        here = np.arange(len(flat))
+        if self.moved is None or (wanted := self.moved[flat]) is flat or (wanted == flat).all():
+            return here
+        order = np.argsort(flat, kind="stable")
+        held = flat[order]
+        rank = np.empty_like(here)
+        rank[order] = here - np.searchsorted(held, held)  # how often the label stood before
+        return np.asarray(order[np.searchsorted(held, wanted) + rank], np.int64)
+
+
+def decide(state: Analysis, multiple: int, *, exchange: bool = True) -> Decision:
+    """Find the classes that go. Deterministic: ties are broken by the order of the labels.
+
+    Args:
+        state: what is known.
+        multiple: widths that are multiples of it stay multiples.
+        exchange: channels may change places, to hold balances; else those that balances hold stay.
+    """
     roots = state.channels.roots()
     reads = [r for r in state.reads if roots[r.ids].any()]
     unknown = [~np.isfinite(r.known) for r in reads]
     blocked = [~u & ~r.absorbed for r, u in zip(reads, unknown, strict=True)]
-    live = _spread(reads, roots, unknown, np.arange(len(roots)) == 0)
+    fixed = np.arange(len(roots)) == 0
+    for ids in state.used:
+        fixed[roots[ids]] = True
+    live = _spread(reads, roots, unknown, fixed)
     needed = _spread(reads, roots, blocked, live)
-    merges = _merges(reads, roots, blocked, needed & ~live)
+    matters = [u | b for u, b in zip(unknown, blocked, strict=True)]
+    merges = merges_of(reads, roots, matters, needed & ~fixed)
     merged = np.isin(np.arange(len(roots)), list(merges))
-    blocked = [b & ~merged[roots[r.ids]] for r, b in zip(reads, blocked, strict=True)]
     needed &= ~merged
-    kept, widths = needed, _widths(state, roots)
+    found = families(state, roots)
+    grown = needed
     while True:  # what a spare channel is made of stays with it
-        spare = _fill(widths, kept, multiple)
-        grown = _spread(reads, roots, blocked, spare)
+        kept = _complete(_widths(state, roots), grown, multiple, found, exchange=exchange)
+        going = [~(merged & ~kept)[roots[r.ids]] for r in reads]
+        grown = _spread(reads, roots, [b & g for b, g in zip(blocked, going, strict=True)], kept)
+        if (kept & merged).any():  # not merged after all: it must be what it was
+            grown |= _spread(reads, roots, [m & g for m, g in zip(matters, going, strict=True)], kept & merged)
         if (grown == kept).all():
             break
-        kept = grown
-    return Decision(roots, ~kept, needed & ~live, kept & ~needed, {r: s for r, s in merges.items() if not kept[r]})
+    places = exchanged(state, roots, found, kept)
+    return Decision(
+        roots,
+        ~kept,
+        needed & ~live,
+        kept & ~needed,
+        {r: s for r, s in merges.items() if not kept[r]},
+        *(places or ()),
+    )
 
 
 def _spread(reads: list[Read], roots: Ids, positions: list[Flags], seed: Flags) -> Flags:
@@ -87,46 +129,24 @@ def _spread(reads: list[Read], roots: Ids, positions: list[Flags], seed: Flags) 
     return found
 
 
-def _merges(reads: list[Read], roots: Ids, blocked: list[Flags], stuck: Flags) -> dict[int, int]:
-    """Case 3: for each class that can be merged, the first one that can stand in for it, large constants first.
-
-    Layers that have groups, share their weights or read a class at several positions take no part.
-    """
-    blocking: dict[int, set[int]] = {int(r): set() for r in np.flatnonzero(stuck)}
-    plain: dict[int, set[int]] = {r: set() for r in blocking}
-    size = dict.fromkeys(blocking, np.inf)
-    for number, read in enumerate(reads):
-        classes = roots[read.ids]
-        single = read.groups == 1 and _sole(read)
-        for k in np.flatnonzero(stuck[classes]).tolist():
-            r = int(classes[k])
-            if blocked[number][k] and read.reach[:, k].any():
-                blocking[r].add(number)
-            if single and np.isfinite(read.known[k]) and read.known[k] != 0 and (classes == r).sum() == 1:
-                plain[r].add(number)
-                size[r] = min(size[r], abs(float(read.known[k])))
-    merges: dict[int, int] = {}
-    standing: list[int] = []
-    for r in sorted(blocking, key=lambda r: (-size[r], r)):
-        other = next((s for s in standing if blocking[r] <= plain[s] & plain[r]), None)
-        if other is None:
-            standing.append(r)
-        else:
-            merges[r] = other
-    return merges
-
-
-def _sole(read: Read) -> bool:
-    """Whether the weights of a layer are read by nothing else."""
-    node, index = read.weight
-    value = node.inputs[index]
-    return value is not None and len(value.uses()) == 1
-
-
 def _widths(state: Analysis, roots: Ids) -> list[Ids]:
     """The classes along the channels of each layer and each value, without repetitions."""
     vectors = [layer.ids for layer in state.layers] + [labels.vector for labels in state.labels.values()]
     return [roots[v] for v in {v.tobytes(): v for v in vectors}.values()]
+
+
+def _complete(widths: list[Ids], kept: Flags, multiple: int, found: list[Family], *, exchange: bool) -> Flags:
+    """`kept`, and the fewest that must stay with it, for widths and for balances."""
+    while True:
+        filled = _fill(widths, kept, multiple)
+        for family in found:
+            if exchange:
+                filled = family.spared(filled)
+            else:
+                filled[np.concatenate(family.cells)] = True
+        if (filled == kept).all():
+            return filled
+        kept = filled
 
 
 def _fill(widths: Iterable[Ids], kept: Flags, multiple: int) -> Flags:

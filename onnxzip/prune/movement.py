@@ -1,35 +1,35 @@
 """Rules for operators that only move elements: the movement is carried out on the labels.
 
-Reshape needs a word: both shapes are split into the smallest blocks of equal size. Only the block that holds the channel
-axis matters: labels are spread over it and reshaped. So Flatten of (N, C, H, W) gives C · H · W positions in which each
-label stands H · W times, and the layer behind it is cut at all of them.
+Shapes and sizes that name the channel axis follow from what stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
-from onnxzip.model.shapes import Dim
 from onnxzip.model.walk import is_op, label
-from onnxzip.prune.analysis import Analysis
-from onnxzip.prune.labels import Labels
+from onnxzip.prune.analysis import Analysis, Keep
+from onnxzip.prune.blocks import blocks, inferred, reshaped
+from onnxzip.prune.labels import Ids, Labels, extents
+from onnxzip.prune.twins import stacked
+
+_COMPUTED = "has a target shape that is computed"
 
 
 def identity(state: Analysis, node: ir.Node) -> str | None:
     """Identity."""
-    if (labels := _labels(state, node)) is not None:
+    if (labels := state.of(node.inputs[0])) is not None:
         state.mark(node.outputs[0], labels)
     return None
 
 
 def transpose(state: Analysis, node: ir.Node) -> str | None:
     """Transpose: labels are transposed alike."""
-    if (labels := _labels(state, node)) is not None:
+    if (labels := state.of(node.inputs[0])) is not None:
         order = [int(a) for a in node.attributes.get_ints("perm", [])] or list(reversed(range(labels.rank)))
         state.mark(node.outputs[0], labels.moved(lambda a: a.transpose(order)))
     return None
@@ -38,53 +38,56 @@ def transpose(state: Analysis, node: ir.Node) -> str | None:
 def concat(state: Analysis, node: ir.Node) -> str | None:
     """Concat.
 
-    1. along the channel axis: labels are concatenated; operands without labels contribute positions that stay.
-    2. along another axis: labels are joined, position by position.
+    1. labels are concatenated where some change along its axis, or along others that the rest have not; what has no labels
+       contributes positions that stay.
+    2. where all change along the same other axes: labels are joined, position by position.
     """
-    carriers = [labels for v in node.inputs if v is not None and (labels := state.labels.get(v)) is not None]
+    given = [state.of(v) for v in node.inputs]
+    carriers = [c for c in given if c is not None]
     if not carriers:
         return None
-    rank, axes = carriers[0].rank, {c.axis for c in carriers}
+    rank = carriers[0].rank
     axis = node.attributes.get_int("axis", 1) % rank
-    if len(axes) > 1:
+    other = {a for c in carriers for a in c.axes if a != axis}
+    if not any(axis in c.axes for c in carriers):
+        if len(carriers) < len(given) or len({c.ids.shape for c in carriers}) > 1:
+            return "puts its channels beside values that have none that can go"
+        for c in carriers[1:]:
+            state.join(carriers[0], c, f"{label(node)} ties it to channels that stay")
+        numbers = np.stack([c.known for c in carriers])
+        known = np.where((numbers == numbers[0]).all(axis=0), numbers[0], np.nan)
+        ids: Ids = np.maximum.reduce([c.ids for c in carriers])
+        state.mark(node.outputs[0], Labels(ids, known))
+        return None
+    if other:
         return "puts together channels that lie on different axes"
-    if axes == {axis}:
-        return _stack(state, node, axis, rank)
-    if len(carriers) < len(node.inputs):
-        return "puts its channels beside values that have none that can go"
-    for other in carriers[1:]:
-        state.join(carriers[0], other, f"{label(node)} ties it to channels that stay")
-    numbers = np.stack([c.numbers for c in carriers])
-    known = np.where((numbers == numbers[0]).all(axis=0), numbers[0], np.nan)
-    ids = np.maximum.reduce([c.vector for c in carriers])
-    state.mark(node.outputs[0], Labels.along(carriers[0].axis, rank, ids, known))
-    return None
+    return _stack(state, node, axis, rank)
 
 
 def _stack(state: Analysis, node: ir.Node, axis: int, rank: int) -> str | None:
-    ids, known = [], []
+    parts: list[Labels] = []
     for value in node.inputs:
-        labels = None if value is None else state.labels.get(value)
-        if labels is not None:
-            ids.append(labels.vector)
-            known.append(labels.numbers)
-            continue
-        shape = state.shapes.of(value)
-        size = shape[axis] if shape is not None else None
-        if not isinstance(size, int):
-            return f"puts its channels beside {value.name if value else ''!r}, whose size is unknown"
-        ids.append(np.zeros(size, np.int64))
-        known.append(np.full(size, np.nan))
-    state.mark(node.outputs[0], Labels.along(axis, rank, np.concatenate(ids), np.concatenate(known)))
+        labels = state.of(value)
+        if labels is None:
+            shape = state.shapes.of(value)
+            size = shape[axis] if shape is not None else None
+            if not isinstance(size, int):
+                return f"puts its channels beside {value.name if value else ''!r}, whose size is unknown"
+            labels = Labels.along(axis, rank, np.zeros(size, np.int64))
+        parts.append(labels)
+    ids, known = (np.concatenate([getattr(p, name) for p in parts], axis) for name in ("ids", "known"))
+    state.mark(node.outputs[0], Labels(ids, known, stacked(parts, axis)))
     return None
 
 
 def flatten(state: Analysis, node: ir.Node) -> str | None:
     """Flatten, Squeeze, Unsqueeze: reshapes whose target follows from the shape of the input."""
-    labels = _labels(state, node)
+    labels = state.of(node.inputs[0])
     if labels is None:
         return None
-    moved = _reshaped(labels, state.shapes.of(node.inputs[0]), state.shapes.of(node.outputs[0]))
+    if is_op(node, "Squeeze") and len(node.inputs) < 2 and "axes" not in node.attributes:
+        return "drops all axes of size 1, which another number of channels may have"
+    moved = reshaped(labels, state.shapes.of(node.inputs[0]), state.shapes.of(node.outputs[0]))
     if isinstance(moved, str):
         return moved
     state.mark(node.outputs[0], moved)
@@ -92,53 +95,134 @@ def flatten(state: Analysis, node: ir.Node) -> str | None:
 
 
 def reshape(state: Analysis, node: ir.Node) -> str | None:
-    """Reshape. The entry of the target at the channel axis shrinks with it:
+    """Reshape. The entries of the target at the axes of channels shrink with them:
 
     1. -1 stays -1.
-    2. 0 (as in the input) stays 0, when it copies the channel axis.
+    2. 0 (as in the input) stays 0, when it copies an axis that shrinks alike.
     3. a number becomes the number of channels kept; the whole target must be constant for that.
+
+    Labels that change along several axes must leave a block: of each row equally many stay.
     """
-    labels = _labels(state, node)
+    labels = state.of(node.inputs[0])
     if labels is None:
         return None
-    target = _entries(state, node.inputs[1] if len(node.inputs) > 1 else None)
+    target = entries(state, node.inputs[1] if len(node.inputs) > 1 else None)
     before, after = state.shapes.of(node.inputs[0]), state.shapes.of(node.outputs[0])
     if target is None or before is None or after is None or node.attributes.get_int("allowzero", 0) != 0:
-        return "has a target shape that is computed"
-    moved = _reshaped(labels, before, _inferred(before, after, target))
+        return _COMPUTED
+    after = inferred(before, after, target)
+    moved = reshaped(labels, before, after)
     if isinstance(moved, str):
         return moved
-    copies = {a for a, entry in enumerate(target) if entry == 0}
-    if labels.axis != moved.axis and copies & {labels.axis, moved.axis}:
+    copied = [a for a, entry in enumerate(target) if entry == 0 and (a in labels.axes or a in moved.axes)]
+    alone = [i.start for i, o in blocks(before, after) if i == o and i.stop == i.start + 1]
+    if not set(copied) <= set(alone):
         return "copies the size of another axis"
-    entry = target[moved.axis]
-    if entry is None or (entry > 0 and state.constant(node.inputs[1]) is None):
-        return "has a target shape that is computed"
-    if entry > 0:
-        state.targets[node] = (moved.axis, moved.vector)  # 3
+    named = [a for a in moved.axes if target[a] not in (0, -1)]
+    content = state.constant(node.inputs[1])
+    if named and content is None:
+        return _COMPUTED
+    if named and content is not None:
+        state.follow(node, 1, partial(new_sizes, content, named, moved.ids))  # 3
+    for k in range(1, len(moved.axes)):
+        sizes = [moved.ids.shape[a] for a in moved.axes]
+        rows = moved.ids.reshape(int(np.prod(sizes[:k])), -1)
+        state.balance(rows, f"{label(node)} wants equally many channels in each of {len(rows)} rows")
     state.mark(node.outputs[0], moved)
     return None
 
 
+def new_sizes(content: np.ndarray, axes: Sequence[int], ids: Ids, keep: Keep) -> np.ndarray:
+    """A shape in which the entries at some axes are the numbers of channels that stay along them."""
+    new, sizes = content.copy(), extents(keep(ids))
+    for axis in axes:
+        new[axis] = sizes[axis]
+    return new
+
+
 def shape(state: Analysis, node: ir.Node) -> str | None:
-    """Shape: harmless as long as its readers pick other axes than that of the channels (Gather, Slice)."""
-    labels = _labels(state, node)
+    """Shape: harmless as long as its readers pick other axes than those of the channels (Gather, Slice)."""
+    labels = state.of(node.inputs[0])
     if labels is None or not labels.ids.any():
         return None
     first = node.attributes.get_int("start", 0)
     last = node.attributes.get_int("end", labels.rank)
     taken = list(range(labels.rank))[first:last]
-    if labels.axis not in taken:
+    if not set(labels.axes) & set(taken):
         return None
     for user in (use.node for use in node.outputs[0].uses()):
         picked = _picked(state, user, taken)
-        if picked is None or labels.axis in picked:
+        if picked is None or set(labels.axes) & set(picked):
             return f"gives the number of its channels to {label(user)}"
     return "is an output" if node.outputs[0].is_graph_output() else None
 
 
-def _entries(state: Analysis, value: ir.Value | None) -> list[int | None] | None:
-    """The target of a Reshape, None for entries that are computed (in a Concat of parts); None when nothing is known."""
+def tile(state: Analysis, node: ir.Node) -> str | None:
+    """Tile: labels are repeated along the axes that they change on."""
+    labels = state.of(node.inputs[0])
+    if labels is None:
+        return None
+    repeats = state.constant(node.inputs[1])
+    if repeats is None or repeats.size != labels.rank:
+        return "repeats its channels a computed number of times"
+    times = [int(r) if a in labels.axes else 1 for a, r in enumerate(repeats.reshape(-1))]
+    state.mark(node.outputs[0], labels.moved(lambda a: np.tile(a, times)))
+    return None
+
+
+def expand(state: Analysis, node: ir.Node) -> str | None:
+    """Expand: where it names the number of channels, 1 says the same (broadcasting leaves the axis as it is)."""
+    labels = state.of(node.inputs[0])
+    if labels is None:
+        return None
+    target, content = entries(state, node.inputs[1]), state.constant(node.inputs[1])
+    if target is None:
+        return _COMPUTED
+    lifted = labels.lifted(max(labels.rank, len(target)))
+    named = [a + len(target) - lifted.rank for a in lifted.axes]
+    named = [a for a in named if a >= 0 and target[a] != 1]
+    if named and content is None:
+        return _COMPUTED
+    if named and content is not None:
+        new = content.copy()
+        new[named] = 1
+        state.follow(node, 1, lambda keep: new)
+    state.mark(node.outputs[0], lifted)
+    return None
+
+
+def depth_to_space(state: Analysis, node: ir.Node) -> str | None:
+    """DepthToSpace: the channels that make one output channel go together (b · b of them; DCR: blocks first, CRD: last)."""
+    labels = state.of(node.inputs[0])
+    if labels is None:
+        return None
+    labels = state.only(labels, 1, f"{label(node)} moves channels to other axes")
+    area = node.attributes.get_int("blocksize", 1) ** 2
+    first = node.attributes.get_string("mode", "DCR") == "DCR"
+    if labels.ids.size == 1:
+        return None
+    split = (area, -1) if first else (-1, area)
+    rows = Labels(labels.vector.reshape(split), labels.numbers.reshape(split))
+    rows = state.tie(rows, [0 if first else 1], f"{label(node)} makes one channel of all of them")
+    if rows.ids.size > 1:
+        state.mark(node.outputs[0], Labels.along(1, labels.rank, rows.vector, rows.numbers))
+    return None
+
+
+def space_to_depth(state: Analysis, node: ir.Node) -> str | None:
+    """SpaceToDepth: each channel becomes b · b channels, `block · C + c`, that go together."""
+    labels = state.of(node.inputs[0])
+    if labels is None:
+        return None
+    labels = state.only(labels, 1, f"{label(node)} moves other axes to the channels")
+    area = node.attributes.get_int("blocksize", 1) ** 2
+    if labels.ids.size > 1:
+        state.mark(node.outputs[0], labels.moved(lambda a: np.concatenate([a] * area, axis=1)))
+    return None
+
+
+def entries(state: Analysis, value: ir.Value | None) -> list[int | None] | None:
+    """A target shape, None for entries that are computed (in a Concat of parts); None when nothing is known."""
     content = state.constant(value)
     if content is not None:
         return [int(e) for e in content.reshape(-1)]
@@ -146,7 +230,7 @@ def _entries(state: Analysis, value: ir.Value | None) -> list[int | None] | None
     if node is None or not is_op(node, "Concat"):
         size = state.shapes.static(value)
         return [None] * size[0] if size is not None and len(size) == 1 else None
-    parts = [_entries(state, v) for v in node.inputs]
+    parts = [entries(state, v) for v in node.inputs]
     return None if any(p is None for p in parts) else [e for p in parts if p is not None for e in p]
 
 
@@ -161,102 +245,3 @@ def _picked(state: Analysis, user: ir.Node, taken: list[int]) -> list[int] | Non
         start, end, *rest = (int(o.reshape(-1)[0]) for o in operands if o is not None)
         return taken[start:end] if rest in ([], [0], [0, 1]) else None
     return None
-
-
-def _labels(state: Analysis, node: ir.Node) -> Labels | None:
-    value = node.inputs[0]
-    return None if value is None else state.labels.get(value)
-
-
-def _inferred(before: Sequence[Dim], after: Sequence[Dim], target: Sequence[int | None]) -> tuple[Dim, ...]:
-    """The shape after a Reshape, with the axis of -1 worked out where the axes of unknown size are the same before and after.
-
-    >>> _inferred(("N", 8, 2, 2), ("N", "unk__0"), (None, -1))
-    ('N', 32)
-    """
-    if -1 not in target or len(target) != len(after):
-        return tuple(after)
-    free = target.index(-1)
-    rest = [d for a, d in enumerate(after) if a != free]
-    sizes = prod(d for d in rest if isinstance(d, int))
-    names = [sorted(str(d) for d in dims if not isinstance(d, int)) for dims in (before, rest)]
-    if isinstance(after[free], int) or names[0] != names[1] or None in rest or sizes == 0:
-        return tuple(after)
-    return (*after[:free], prod(d for d in before if isinstance(d, int)) // sizes, *after[free + 1 :])
-
-
-def _reshaped(labels: Labels, before: Sequence[Dim] | None, after: Sequence[Dim] | None) -> Labels | str:
-    """Labels spread over the block of their axis and reshaped, or why that cannot be done."""
-    if before is None or after is None:
-        return "has a shape that is unknown"
-    block = next((b for b in blocks(before, after) if b[0].start <= labels.axis < b[0].stop), None)
-    if block is None:
-        return "mixes its channels with an axis of unknown size"
-    inner, outer = block
-    sizes = [d for d in before[inner] if isinstance(d, int)]
-    shape = [1] * outer.start + [d for d in after[outer] if isinstance(d, int)] + [1] * (len(after) - outer.stop)
-    spread = [1] * len(sizes)
-    spread[labels.axis - inner.start] = labels.ids.size
-    if sizes[labels.axis - inner.start] != labels.ids.size:
-        return "has a shape that contradicts its channels"
-
-    def move(content: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        return np.broadcast_to(content.reshape(spread), sizes).reshape(shape)
-
-    moved = _compact(labels.moved(move))
-    return "splits its channels over several axes" if sum(d > 1 for d in moved.ids.shape) > 1 else moved
-
-
-def _compact(labels: Labels) -> Labels:
-    """The same labels with size 1 wherever they do not change."""
-    for axis in range(labels.rank):
-        first = Labels(labels.ids.take([0], axis), labels.known.take([0], axis))
-        if (labels.ids == first.ids).all() and _same(labels.known, first.known):
-            labels = first
-    return labels
-
-
-def _same(left: np.ndarray, right: np.ndarray) -> bool:
-    return bool(((left == right) | (np.isnan(left) & np.isnan(right))).all())
-
-
-def blocks(before: Sequence[Dim], after: Sequence[Dim]) -> list[tuple[slice, slice]]:
-    """Split two shapes of equally many elements into the smallest blocks of equal size, from the right.
-
-    What is left of the first axis of unknown size that has no namesake is not split, and not returned.
-
-    >>> blocks(("N", 64, 2, 2), ("N", 256))
-    [(slice(1, 4, None), slice(1, 2, None)), (slice(0, 1, None), slice(0, 1, None))]
-    """
-    found: list[tuple[slice, slice]] = []
-    i, j = len(before), len(after)
-    while i or j:
-        if i and j and before[i - 1] == after[j - 1] and before[i - 1] is not None:
-            found.append((slice(i - 1, i), slice(j - 1, j)))
-            i, j = i - 1, j - 1
-            continue
-        step = _block(before[:i], after[:j])
-        if step is None:
-            return found
-        found.append((slice(step[0], i), slice(step[1], j)))
-        i, j = step
-    return found
-
-
-def _block(before: Sequence[Dim], after: Sequence[Dim]) -> tuple[int, int] | None:
-    """Where the last block starts in both shapes; None when an axis of unknown size is in the way."""
-    i, j, left, right = len(before), len(after), 1, 1
-    while True:
-        take_left = left < right or (left == right and i > 0)
-        if take_left:
-            i -= 1
-        else:
-            j -= 1
-        if min(i, j) < 0:
-            return None
-        size = before[i] if take_left else after[j]
-        if not isinstance(size, int) or size == 0:
-            return None
-        left, right = (left * size, right) if take_left else (left, right * size)
-        if left == right:
-            return i, j

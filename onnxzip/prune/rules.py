@@ -8,60 +8,74 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.opset import opset_of
 from onnxzip.model.shapes import Shapes
-from onnxzip.model.walk import ONNX_DOMAINS, label
-from onnxzip.prune import linear, movement, pointwise, window
+from onnxzip.model.walk import ONNX_DOMAINS, is_op, label
+from onnxzip.prune import linear, movement, norms, pointwise, selection, window
 from onnxzip.prune.analysis import Analysis, Slot, source
+from onnxzip.prune.labels import Labels
 
 Rule = Callable[[Analysis, ir.Node], str | None]
 
 # fmt: off
 _UNARY = (
-    "Abs", "Cast", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Neg",
-    "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
+    "Abs", "Acos", "Asin", "Atan", "Cast", "Ceil", "Celu", "Clip", "Cos", "DequantizeLinear", "Elu", "Erf", "Exp", "Floor", "Gelu",
+    "HardSigmoid", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "QuantizeLinear", "Reciprocal", "Relu", "Round",
+    "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
 )
-_BROADCAST = ("Add", "Div", "Max", "Mean", "Min", "Mul", "PRelu", "Pow", "Sub", "Sum")
+_BROADCAST = (
+    "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu",
+    "Pow", "Sub", "Sum", "Where", "Xor",
+)
 # fmt: on
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_UNARY, pointwise.unary),
     **dict.fromkeys(_BROADCAST, pointwise.broadcast),
+    **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), norms.softmax),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), linear.recurrent),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), window.reduction),
+    **dict.fromkeys(("Flatten", "Squeeze", "Unsqueeze"), movement.flatten),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), window.global_pool),
+    **dict.fromkeys(("Resize", "Upsample"), selection.resize),
     "AveragePool": window.average_pool,
-    "BatchNormalization": window.batch_normalization,
+    "BatchNormalization": norms.batch_normalization,
     "Concat": movement.concat,
     "Conv": linear.conv,
     "ConvTranspose": linear.conv_transpose,
+    "DepthToSpace": movement.depth_to_space,
     "Dropout": pointwise.dropout,
-    "Flatten": movement.flatten,
+    "Expand": movement.expand,
+    "Gather": selection.gather,
     "Gemm": linear.gemm,
-    "GlobalAveragePool": window.global_pool,
-    "GlobalMaxPool": window.global_pool,
+    "GroupNormalization": norms.group_normalization,
     "Identity": movement.identity,
+    "InstanceNormalization": norms.instance_normalization,
+    "LayerNormalization": norms.layer_normalization,
+    "LpNormalization": norms.lp_normalization,
     "MatMul": linear.matmul,
     "MaxPool": window.max_pool,
-    "ReduceMax": window.reduction,
-    "ReduceMean": window.reduction,
-    "ReduceMin": window.reduction,
-    "ReduceSum": window.reduction,
+    "Pad": selection.pad,
     "Reshape": movement.reshape,
     "Shape": movement.shape,
-    "Squeeze": movement.flatten,
+    "Slice": selection.slice_,
+    "SpaceToDepth": movement.space_to_depth,
+    "Split": selection.split,
+    "Tile": movement.tile,
     "Transpose": movement.transpose,
-    "Unsqueeze": movement.flatten,
 }
 
 REFUSALS: Mapping[str, str] = {
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), "is recurrent, which is not supported yet"),
-    **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), "compares its channels with each other"),
-    **dict.fromkeys(
-        ("GroupNormalization", "LayerNormalization", "LRN", "LpNormalization"), "normalizes over its channels"
-    ),
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), "is quantization, which is not supported yet"),
+    "LRN": "normalizes over its channels",
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK"), "compares its channels with each other"),
 }
 """Operators that are known to tie channels down, and how."""
+
+_ONE_OUTPUT = frozenset(RULES) - {"Split", "GRU", "LSTM", "RNN"}
+"""Operators whose further outputs, where they are used, are not understood."""
 
 OLDEST_OPSET = 7
 """Before it, elementwise operators broadcast by attributes, and BatchNormalization trains by default."""
@@ -87,7 +101,7 @@ def _apply(state: Analysis, node: ir.Node) -> str | None:
         return REFUSALS.get(node.op_type, "is not understood")
     if opset_of(state.model) < OLDEST_OPSET:
         return f"is of an opset before {OLDEST_OPSET}"
-    if any(o.uses() or o.is_graph_output() for o in node.outputs[1:]):
+    if node.op_type in _ONE_OUTPUT and any(o.uses() or o.is_graph_output() for o in node.outputs[1:]):
         return "has further outputs that are used"
     return rule(state, node)
 
@@ -112,14 +126,15 @@ def _tie_shared(state: Analysis) -> None:
         content = state.constant(weight)
         if content is None or content.size == max(content.shape, default=1):
             continue  # 1
-        cuts = [state.cuts[s] for s in slots]
-        if not _only_read_by(weight, slots) or any(set(c) != set(cuts[0]) for c in cuts):
-            for value in dict.fromkeys(v for node, _ in slots for v in (*node.inputs, *node.outputs)):
-                state.freeze(value, f"weight {weight.name!r} is also used where it cannot shrink")  # 3
+        cuts = [{(c.axes, c.groups): c.ids for c in state.cuts[s]} for s in slots]
+        if not _only_read_by(state, weight, slots) or any(set(c) != set(cuts[0]) for c in cuts):
+            for ids in (i for c in cuts for i in c.values()):
+                labels = Labels(ids, np.full(ids.shape, np.nan))
+                state.freeze_labels(labels, f"weight {weight.name!r} is also used where it cannot shrink")  # 3
             continue
-        for axis, ids in cuts[0].items():
+        for key, ids in cuts[0].items():
             for other in cuts[1:]:
-                state.channels.join(ids, other[axis], f"weight {weight.name!r} is shared with channels that stay")  # 2
+                state.channels.join(ids, other[key], f"weight {weight.name!r} is shared with channels that stay")  # 2
 
 
 def _by_weight(state: Analysis) -> dict[ir.Value, list[Slot]]:
@@ -131,15 +146,16 @@ def _by_weight(state: Analysis) -> dict[ir.Value, list[Slot]]:
     return found
 
 
-def _only_read_by(weight: ir.Value, slots: list[Slot]) -> bool:
-    """Whether a weight has no other readers than these slots, Identity nodes in between aside."""
-    pending, known = [weight], set(slots)
+def _only_read_by(state: Analysis, weight: ir.Value, slots: list[Slot]) -> bool:
+    """Whether a weight has no other readers than these slots, Identity and DequantizeLinear nodes in between aside."""
+    pending, known = [weight], {*slots, *(s for n, _ in slots for s in state.readers.get(n, ()))}
     while pending:
         value = pending.pop()
         if value.is_graph_output():
             return False
         for node, index in value.uses():
-            if source(node.outputs[0]) is weight:
+            through = is_op(node, "Identity") or (is_op(node, "DequantizeLinear") and (node, index) in known)
+            if through:
                 pending.append(node.outputs[0])
             elif (node, index) not in known:
                 return False

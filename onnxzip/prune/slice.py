@@ -1,21 +1,22 @@
 """The one place that shrinks tensors: everything follows from the labels, no operator has a case of its own.
 
 In this order, on the full size: constants that go are added to the biases, merged weights are added up; then every operand
-is cut along its labelled axes, and group counts and Reshape targets are set.
+is cut along its labelled axes, and all parameters that follow (group counts, shapes, sizes, bounds, indices) are set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model import edit, shapes
-from onnxzip.prune.analysis import Analysis, Read, Slot, source
+from onnxzip.model.walk import is_op
+from onnxzip.prune.analysis import Analysis, Cut, Follow, Read, Slot, source
 from onnxzip.prune.classes import Decision
-from onnxzip.prune.labels import Flags
+from onnxzip.prune.labels import Flags, Ids, extents
+from onnxzip.prune.merges import pairs
 
 
 def apply(state: Analysis, decision: Decision) -> None:
@@ -26,18 +27,40 @@ def apply(state: Analysis, decision: Decision) -> None:
         _merge(state, decision, read, contents)
     writer = _Writer(state)
     for slot in dict.fromkeys((*contents, *state.cuts)):
-        keep = {axis: ~gone for axis, ids in state.cuts.get(slot, {}).items() if (gone := decision.leaves(ids)).any()}
-        if slot in contents or (keep and _present(slot)):
-            writer.put(slot, contents.get(slot), keep)
-    for node, (axis, ids) in state.targets.items():
-        if (gone := decision.leaves(ids)).any():
-            target = np.array(state.constant(node.inputs[1]))
-            target[axis] = int((~gone).sum())
-            writer.put((node, 1), target, {})
-    for node, ids in state.groups.items():
-        node.attributes.add(ir.AttrInt64("group", int((~decision.leaves(ids)).sum())))
+        cuts = [c for c in state.cuts.get(slot, ()) if _matters(decision, c)]
+        if slot in contents or (cuts and _present(slot)):
+            writer.put(slot, contents.get(slot), tuple(_Piece.of(decision, c) for c in cuts))
+    for follow in state.follows:
+        _follow(state, follow, decision, writer)
     writer.write()
     shapes.forget(state.model)
+
+
+def _matters(decision: Decision, cut: Cut) -> bool:
+    if not decision.keeps(cut.ids).all():
+        return True
+    return bool((decision.sources(cut.ids) != np.arange(cut.ids.size)).any())
+
+
+def _follow(state: Analysis, follow: Follow, decision: Decision, writer: _Writer) -> None:
+    """Set a parameter where it changes."""
+    node, new = follow.node, follow.make(decision.keeps)
+    if isinstance(follow.where, str):
+        old = node.attributes.get(follow.where)
+        if new.ndim == 0:
+            node.attributes.add(ir.AttrInt64(follow.where, int(new)))
+        elif old is not None or follow.make(_all).tolist() != new.tolist():
+            node.attributes.add(ir.AttrInt64s(follow.where, [int(n) for n in new]))
+        return
+    before = follow.make(_all)
+    if before.shape != new.shape or (before != new).any():
+        if is_op(node, "Split"):
+            node.attributes.pop("num_outputs", None)  # sizes say it, and only one of them may
+        writer.put((node, follow.where), new, ())
+
+
+def _all(ids: Ids) -> Flags:
+    return np.ones(ids.shape, np.bool_)
 
 
 def _absorb(state: Analysis, decision: Decision, read: Read, contents: dict[Slot, np.ndarray]) -> None:
@@ -53,17 +76,22 @@ def _absorb(state: Analysis, decision: Decision, read: Read, contents: dict[Slot
 
 
 def _merge(state: Analysis, decision: Decision, read: Read, contents: dict[Slot, np.ndarray]) -> None:
-    """`W_s += (k_r / k_s) · W_r` for each constant r that goes to its representative s, where the bias cannot take it."""
-    classes = decision.roots[read.ids]
-    place = {int(c): k for k, c in enumerate(classes.tolist()) if np.isfinite(read.known[k]) and not read.absorbed[k]}
-    pairs = [(place[r], place[s]) for r, s in decision.merges.items() if r in place and s in place]
+    """`W_s += factor · W_r` for each class r that goes to its stand-in s."""
+    found = pairs(read, decision.roots, decision.merges)
     node, index = read.weight
     old = state.constant(node.inputs[index])
-    if not pairs or old is None:
+    if not found or old is None:
         return
+    width = len(read.ids) // read.groups
     weights = np.moveaxis(old.astype(np.float64), read.axis, 0)
-    for r, s in pairs:
-        weights[s] += read.known[r] / read.known[s] * weights[r]
+    if read.groups > 1:  # filters lie on the first axis: each group sums up its own
+        weights = weights.reshape(width, read.groups, -1, *weights.shape[2:])
+    for r, s, factor in found:
+        if read.groups > 1:
+            weights[s % width, s // width] += factor * weights[r % width, r // width]
+        else:
+            weights[s] += factor * weights[r]
+    weights = weights.reshape(width, -1, *weights.shape[3:]) if read.groups > 1 else weights
     contents[read.weight] = np.ascontiguousarray(np.moveaxis(weights, 0, read.axis)).astype(old.dtype)
 
 
@@ -73,25 +101,53 @@ def _present(slot: Slot) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
+class _Piece:
+    """What stays of an operand along the axes of one cut: elements in their new order, and the sizes they are laid out in."""
+
+    axes: tuple[int, ...]
+    groups: int
+    taken: Ids
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, decision: Decision, cut: Cut) -> _Piece:
+        keep = decision.keeps(cut.ids)
+        return cls(cut.axes, cut.groups, decision.sources(cut.ids)[keep.reshape(-1)], extents(keep))
+
+    @property
+    def key(self) -> object:
+        return self.axes, self.groups, self.sizes, self.taken.tobytes()
+
+    def of_content(self, content: np.ndarray) -> np.ndarray:
+        parts = content.reshape(self.groups, -1, *content.shape[1:]) if self.groups > 1 else content
+        front = range(len(self.axes))
+        lines = np.moveaxis(parts, self.axes, front)
+        rest = lines.shape[len(self.axes) :]
+        taken = lines.reshape(-1, *rest).take(self.taken, 0).reshape(*self.sizes, *rest)
+        result = np.moveaxis(taken, front, self.axes)
+        return result.reshape(-1, *result.shape[2:]) if self.groups > 1 else result
+
+
+@dataclass(frozen=True, eq=False)
 class _Job:
     """New content for one operand: `content`, or what it holds, cut along axes."""
 
     slot: Slot
     content: np.ndarray | None
-    keep: Mapping[int, Flags]
+    pieces: tuple[_Piece, ...]
 
     @property
     def key(self) -> object:
         """Jobs on one constant with equal keys give equal results."""
-        return self if self.content is not None else tuple((a, k.tobytes()) for a, k in sorted(self.keep.items()))
+        return self if self.content is not None else tuple(p.key for p in self.pieces)
 
     def result(self, held: np.ndarray | None) -> np.ndarray:
         content = held if self.content is None else self.content
         if content is None:
             raise ValueError(f"operand {self.slot[1]} of {self.slot[0].op_type} {self.slot[0].name!r} is not constant")
-        for axis, keep in self.keep.items():
-            content = np.compress(keep, content, axis)
-        return content
+        for piece in sorted(self.pieces, key=lambda p: -p.groups):  # groups first: filters are told apart by their number
+            content = piece.of_content(content)
+        return np.ascontiguousarray(content) if content.ndim else content
 
 
 @dataclass(eq=False)
@@ -101,10 +157,10 @@ class _Writer:
     state: Analysis
     jobs: dict[ir.Value | None, list[_Job]] = field(default_factory=dict)
 
-    def put(self, slot: Slot, content: np.ndarray | None, keep: Mapping[int, Flags]) -> None:
+    def put(self, slot: Slot, content: np.ndarray | None, pieces: tuple[_Piece, ...]) -> None:
         node, index = slot
         root = source(node.inputs[index]) if _present(slot) else None
-        self.jobs.setdefault(root, []).append(_Job(slot, content, keep))
+        self.jobs.setdefault(root, []).append(_Job(slot, content, pieces))
 
     def write(self) -> None:
         names, graph = edit.Names(self.state.model), self.state.model.graph

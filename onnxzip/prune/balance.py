@@ -1,0 +1,120 @@
+"""Channels of which equally many must stay: the groups of a Conv, the rows of a channel shuffle.
+
+Any choice will do as long as the numbers agree, for channels that stand in the same places can change places: a permutation
+of them, carried out on every weight that knows them, leaves the model as it is. So:
+
+1. a *cell* is a set of classes that lie in the same rows of the same balances, made by the same layers. With g groups on
+   both sides of a shuffle, cell (i, j) holds what leaves group i and arrives in group j.
+2. a *family* is a set of cells that share a balance. All cells of a family lose equally many channels, which keeps every row
+   equal (checked: cells must weigh the same in each row; a family where they do not loses nothing).
+3. what goes is moved to the end of its cell, so that shuffles, which only know positions, still bring every channel
+   to its place: with k channels less in each of the cells (i, 0), (i, 1), ..., the borders between them move by k each, exactly
+   as Reshape and Transpose move them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.labels import Flags, Ids
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Cells that lose equally many of their classes. `why` says what balances them; `solvable`: whether they can lose any."""
+
+    cells: tuple[Ids, ...]
+    why: str
+    solvable: bool
+
+    def spared(self, kept: Flags) -> Flags:
+        """`kept`, and the classes that stay because others of the family cannot go."""
+        free = [cell[~kept[cell]] for cell in self.cells]
+        count = min(len(f) for f in free) if self.solvable else 0
+        filled = kept.copy()
+        for classes in free:
+            filled[classes[: len(classes) - count]] = True
+        return filled
+
+
+def families(state: Analysis, roots: Ids) -> list[Family]:
+    """The families of a model, from the balances that its classes do not hold by themselves."""
+    rows = [(roots[ids], why) for ids, why in state.balances]
+    rows = [(r, why) for r, why in rows if not _holds(r)]
+    if not rows:
+        return []
+    members = _members(state, roots)
+    places: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for number, (classes, _) in enumerate(rows):
+        for (row, _), root in np.ndenumerate(classes):
+            places[int(root)].append((number, row))
+    cells: dict[object, list[int]] = defaultdict(list)
+    for root in sorted(places):
+        if root:
+            cells[tuple(places[root]), tuple(members[root])].append(root)
+    return [_family(list(group.items()), rows) for group in _connected(cells)]
+
+
+def exchanged(state: Analysis, roots: Ids, found: list[Family], kept: Flags) -> tuple[Flags, Ids] | None:
+    """Case 3: which places are vacated, by class, and which label moves into the place of each label; None when nothing moves."""
+    moved, vacant = np.arange(len(roots)), ~kept
+    labels = _labels_of(roots)
+    for cell in (c for family in found for c in family.cells):
+        stays = kept[cell]
+        order = np.concatenate([cell[stays], cell[~stays]])
+        vacant[cell] = False
+        vacant[cell[int(stays.sum()) :]] = True
+        for place, content in zip(cell.tolist(), order.tolist(), strict=True):
+            moved[labels[place]] = labels[content]
+    return (vacant, moved) if (moved != np.arange(len(roots))).any() else None
+
+
+def _holds(classes: Ids) -> bool:
+    """Whether rows lose equally many whatever goes: all alike, or each of a single class."""
+    return bool((classes == classes[:1]).all() or (classes == classes[:, :1]).all())
+
+
+def _members(state: Analysis, roots: Ids) -> dict[int, list[int]]:
+    """For each class the layers of its labels, in order."""
+    owner = state.channels.owners()
+    return {root: owner[ids].tolist() for root, ids in _labels_of(roots).items()}
+
+
+def _labels_of(roots: Ids) -> dict[int, Ids]:
+    order = np.argsort(roots, kind="stable")
+    classes, starts = np.unique(roots[order], return_index=True)
+    return dict(zip(classes.tolist(), np.split(order, starts[1:]), strict=True))
+
+
+def _connected(cells: dict[object, list[int]]) -> list[dict[object, list[int]]]:
+    """Cells that share a balance, directly or through others."""
+    pending, found = dict(cells), []
+    while pending:
+        first = next(iter(pending))
+        group = {first: pending.pop(first)}
+        touched = {number for number, _ in first[0]}  # type: ignore[index]
+        grown = True
+        while grown:
+            near = [key for key in pending if touched & {number for number, _ in key[0]}]  # type: ignore[index]
+            grown = bool(near)
+            for key in near:
+                group[key] = pending.pop(key)
+                touched |= {number for number, _ in key[0]}  # type: ignore[index]
+        found.append(group)
+    return found
+
+
+def _family(cells: list[tuple[object, list[int]]], rows: list[tuple[Ids, str]]) -> Family:
+    weights: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for key, _ in cells:
+        for number, row in key[0]:  # type: ignore[index]
+            weights[number][row] += 1
+    solvable = all(
+        rows[number][0].all()  # channels that cannot go keep their places, so that others cannot take them
+        and len(found) == len(rows[number][0]) and len(set(found.values())) == 1 for number, found in weights.items()
+    )
+    return Family(tuple(np.array(c, np.int64) for _, c in cells), rows[min(weights)][1], solvable)
