@@ -56,6 +56,23 @@ class Follow:
 
 
 @dataclass(frozen=True, eq=False)
+class Gathered:
+    """A Slice with steps: where what it takes is not evenly spaced any more, a Gather takes it.
+
+    Attributes:
+        node: the Slice.
+        axis: the axis that it works on.
+        picks: the positions that it takes.
+        ids: the labels of what it takes them from.
+    """
+
+    node: ir.Node
+    axis: int
+    picks: np.ndarray
+    ids: Ids
+
+
+@dataclass(frozen=True, eq=False)
 class Read:
     """A layer that consumes channels: `out[m] = beta · bias[m] + alpha · Σ_k W[m, k] · in[k]`, summed over its taps.
 
@@ -150,6 +167,7 @@ class Analysis:
     used: list[Ids] = field(default_factory=list)
     cuts: dict[Slot, list[Cut]] = field(default_factory=dict)
     follows: list[Follow] = field(default_factory=list)
+    gathers: list[Gathered] = field(default_factory=list)
     balances: list[tuple[Ids, str]] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
     readers: dict[ir.Node, set[Slot]] = field(default_factory=dict)

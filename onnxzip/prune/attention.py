@@ -55,7 +55,7 @@ def _unclaimed(
         contracted = rank - 1 if k == rank - 2 else rank - 2
         for axis in own.axes:
             mirror = k if axis == contracted else axis
-            if axis >= rank - 2 and axis != contracted or other.ids.shape[mirror] > 1:
+            if (axis >= rank - 2 and axis != contracted) or other.ids.shape[mirror] > 1:
                 continue
             shape = state.shapes.of(value) or ()
             place = mirror - rank + len(shape)

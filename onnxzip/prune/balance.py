@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.prune.analysis import Analysis
+from onnxzip.model.walk import label
+from onnxzip.prune.analysis import Analysis, Keep
 from onnxzip.prune.labels import Flags, Ids
 
 
@@ -50,8 +51,9 @@ def families(state: Analysis, roots: Ids) -> list[Family]:
     members = _members(state, roots)
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for number, (classes, _) in enumerate(rows):
-        for (row, _), root in np.ndenumerate(classes):
-            places[int(root)].append((number, row))
+        for row, line in enumerate(classes.tolist()):
+            for root in line:
+                places[root].append((number, row))
     cells: dict[object, list[int]] = defaultdict(list)
     for root in sorted(places):
         if root:
@@ -71,6 +73,26 @@ def exchanged(state: Analysis, roots: Ids, found: list[Family], kept: Flags) -> 
         for place, content in zip(cell.tolist(), order.tolist(), strict=True):
             moved[labels[place]] = labels[content]
     return (vacant, moved) if (moved != np.arange(len(roots))).any() else None
+
+
+def arrived(before: Analysis, keeps: Keep, after: Analysis) -> bool:
+    """Whether the layers of what is left read the channels that they read before, in the same order.
+
+    Equal numbers in each row are not enough for every mixture of shuffles: the order that Reshape and Transpose make of fewer channels is
+    held against the one that the weights were cut for.
+    """
+    made = {label(layer.node): layer.ids for layer in before.layers}
+    names = np.zeros(len(after.channels), np.int64)
+    for layer in after.layers:
+        kept = made[label(layer.node)]
+        names[layer.ids] = kept[keeps(kept)]
+    reads = {(label(r.node), r.weight[1]): r.ids for r in before.reads}
+    for read in after.reads:
+        wanted = reads[label(read.node), read.weight[1]]
+        wanted, found = wanted[keeps(wanted)], names[read.ids]
+        if len(wanted) != len(found) or ((wanted != found) & (found != 0)).any():
+            return False
+    return True
 
 
 def _holds(classes: Ids) -> bool:
@@ -115,6 +137,8 @@ def _family(cells: list[tuple[object, list[int]]], rows: list[tuple[Ids, str]]) 
             weights[number][row] += 1
     solvable = all(
         rows[number][0].all()  # channels that cannot go keep their places, so that others cannot take them
-        and len(found) == len(rows[number][0]) and len(set(found.values())) == 1 for number, found in weights.items()
+        and len(found) == len(rows[number][0])
+        and len(set(found.values())) == 1
+        for number, found in weights.items()
     )
     return Family(tuple(np.array(c, np.int64) for _, c in cells), rows[min(weights)][1], solvable)

@@ -36,7 +36,9 @@ def reshaped(labels: Labels, before: Sequence[Dim] | None, after: Sequence[Dim] 
         return np.broadcast_to(content, spread).reshape(shape)
 
     result = labels.moved(move)
-    if result.twins is not None and result.ids.size > labels.ids.size:  # pixels of twins are twins of the same pixels only
+    if (
+        result.twins is not None and result.ids.size > labels.ids.size
+    ):  # pixels of twins are twins of the same pixels only
         inside = [d if a not in labels.axes else 1 for a, d in enumerate(spread)]
         pixels = np.broadcast_to(np.arange(np.prod(inside)).reshape(inside), spread).reshape(shape)
         group = result.twins.group * int(np.prod(inside)) + np.where(result.twins.group > 0, pixels, 0)

@@ -39,6 +39,7 @@ class Decision:
         merges: class that goes to the class that stands in for it (case 3).
         vacant: whether its place is given up: `gone`, but where channels change places (`onnxzip.prune.balance`).
         moved: for each label the one whose channel takes its place; None when nothing moves.
+        families: what is balanced.
     """
 
     roots: Ids
@@ -48,6 +49,7 @@ class Decision:
     merges: dict[int, int] = field(default_factory=dict)
     vacant: Flags | None = None
     moved: Ids | None = None
+    families: tuple[Family, ...] = ()
 
     def leaves(self, ids: Ids) -> Flags:
         """By position: whether its channel goes."""
@@ -102,14 +104,16 @@ def decide(state: Analysis, multiple: int, *, exchange: bool = True) -> Decision
             grown |= _spread(reads, roots, [m & g for m, g in zip(matters, going, strict=True)], kept & merged)
         if (grown == kept).all():
             break
-    places = exchanged(state, roots, found, kept)
+    vacant, moved = exchanged(state, roots, found, kept) or (None, None)
     return Decision(
         roots,
         ~kept,
         needed & ~live,
         kept & ~needed,
         {r: s for r, s in merges.items() if not kept[r]},
-        *(places or ()),
+        vacant,
+        moved,
+        tuple(found),
     )
 
 

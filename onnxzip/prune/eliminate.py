@@ -3,6 +3,7 @@
 1. a channel that is constant 0 goes.
 2. a channel that nothing needs goes, with all that only feeds it.
 3. a channel that is another constant goes where the biases behind it take it, or merges with another constant one.
+4. a channel that is a positive multiple of another one merges with it: the layers behind add their weights up.
 
 Exact means: equal up to the rounding of the sums (the same products are added, fewer of them, zeros left out).
 """
@@ -19,6 +20,7 @@ from onnxzip.model.walk import label
 from onnxzip.progress import SILENT, Observer
 from onnxzip.prune import slice as slicing
 from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.balance import arrived
 from onnxzip.prune.classes import Decision, decide
 from onnxzip.prune.labels import Ids
 from onnxzip.prune.record import Elimination, Width
@@ -50,14 +52,25 @@ def eliminate(model: ir.Model, *, multiple: int = 1, observer: Observer = SILENT
         raise ValueError(f"multiple is {multiple}, but must be at least 1")
     result, record = model.clone(), Elimination()
     with observer.step("remove channels") as advance:
+        state = analyse(result)
         for _ in range(ROUNDS):
-            state = analyse(result)
             decision = decide(state, multiple)
             found = _record(state, decision, multiple)
+            if found.removed and decision.moved is not None:
+                kept = result.clone()
+                slicing.apply(state, decision)
+                after = analyse(result)
+                if arrived(state, decision.keeps, after):
+                    record, state = _combine(record, found), after
+                    continue
+                result, state = kept, analyse(kept)
+                decision = decide(state, multiple, exchange=False)
+                found = _record(state, decision, multiple)
             record = _combine(record, found)
             if not found.removed:
                 break
             slicing.apply(state, decision)
+            state = analyse(result)
             advance()
     return result, record
 
@@ -94,12 +107,13 @@ def _rows(state: Analysis, decision: Decision, multiple: int) -> Iterator[Width]
 def _stayed(state: Analysis, decision: Decision, ids: Ids, multiple: int) -> tuple[str, ...]:
     """Why channels stayed: one phrase a reason."""
     spare = f"spare, so that the width stays a multiple of {multiple}" if multiple > 1 else "the last one"
+    balanced = {r: f.why for f in decision.families for cell in f.cells for r in cell.tolist()}
     reasons: Counter[str] = Counter()
     for i, root in zip(ids.tolist(), decision.roots[ids].tolist(), strict=True):
         if root == 0:
             reasons.update(state.channels.reasons([i]))
         elif decision.spared[root]:
-            reasons[spare] += 1
+            reasons[balanced.get(root, spare)] += 1
         else:
             reasons[_STUCK if decision.stuck[root] else "in use"] += 1
     return tuple(f"{count}: {reason}" for reason, count in sorted(reasons.items(), key=lambda r: (-r[1], r[0])))

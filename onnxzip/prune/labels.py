@@ -49,9 +49,7 @@ class Labels:
     twins: Twins | None = None
 
     @classmethod
-    def along(
-        cls, axis: int, rank: int, ids: Ids, known: Numbers | None = None, twins: Twins | None = None
-    ) -> Labels:
+    def along(cls, axis: int, rank: int, ids: Ids, known: Numbers | None = None, twins: Twins | None = None) -> Labels:
         """Labels of a value of the given rank, from vectors along one axis. Nothing is known when `known` is left out."""
         shape = [1] * rank
         shape[axis] = -1

@@ -206,9 +206,7 @@ def _input(node: ir.Node) -> ir.Value:
     return value
 
 
-def _operand(
-    state: Analysis, node: ir.Node, value: ir.Value, axis: int, rank: int, width: int
-) -> Labels | str:
+def _operand(state: Analysis, node: ir.Node, value: ir.Value, axis: int, rank: int, width: int) -> Labels | str:
     """The labels that a layer contracts over (zeros where there are none), tied to that axis, or why it cannot contract over them."""
     labels = state.of(value)
     if labels is not None and (labels.rank != rank or labels.ids.shape[axis] not in (1, width)):
@@ -252,12 +250,12 @@ def _follow_group(state: Analysis, node: ir.Node, ids: Ids) -> None:
 
 def _twins(state: Analysis, read: Read, bias: Numbers, known: Numbers) -> Twins | None:
     """Rows that are multiples of each other, weights and bias together, in the same group."""
+    if read.alpha == 0:
+        return None
     count = len(read.outs)
-    rows = np.concatenate(
-        [read.alpha * read.taps.reshape(count, -1).astype(np.float64), read.beta * bias[:, None]], axis=1
-    )
-    group = np.repeat(np.arange(read.groups), count // read.groups)[:, None]
-    return of_rows(state, rows, np.isnan(known), group)
+    blocks = [read.taps.reshape(count, -1), read.beta / read.alpha * bias[:, None]]
+    group = np.repeat(np.arange(read.groups), count // read.groups)
+    return of_rows(state, blocks, np.isnan(known), group)
 
 
 def _twins_depthwise(
@@ -268,12 +266,11 @@ def _twins_depthwise(
     constant = np.repeat(x.numbers, times)
     group, factor = np.zeros(count, np.int64), np.ones(count)
     if x.twins is not None:
-        group, factor = (np.repeat(a.reshape(-1), times) for a in (x.twins.group, x.twins.factor))
+        group, factor = np.repeat(x.twins.group.reshape(-1), times), np.repeat(x.twins.factor.reshape(-1), times)
     shifted = np.isfinite(constant) & (constant != 0) & (not uniform)
     factor = np.where(shifted, constant, factor)
-    rows = np.concatenate([taps.reshape(count, -1) * factor[:, None], bias[:, None]], axis=1)
-    exact = np.where(shifted, 0, group)[:, None]
-    return of_rows(state, rows, np.isnan(known) & ((group > 0) | shifted), exact)
+    blocks = [taps.reshape(count, -1) * factor[:, None], bias[:, None]]
+    return of_rows(state, blocks, np.isnan(known) & ((group > 0) | shifted), np.where(shifted, 0, group))
 
 
 def _vector(state: Analysis, node: ir.Node, index: int, count: int) -> Numbers | None:

@@ -108,7 +108,12 @@ def reshape(state: Analysis, node: ir.Node) -> str | None:
         return None
     target = entries(state, node.inputs[1] if len(node.inputs) > 1 else None)
     before, after = state.shapes.of(node.inputs[0]), state.shapes.of(node.outputs[0])
-    if target is None or before is None or after is None or node.attributes.get_int("allowzero", 0) != 0:
+    if (
+        target is None
+        or before is None
+        or after is None
+        or (0 in target and node.attributes.get_int("allowzero", 0) != 0)
+    ):
         return _COMPUTED
     after = inferred(before, after, target)
     moved = reshaped(labels, before, after)

@@ -61,7 +61,7 @@ def instance_normalization(state: Analysis, node: ir.Node) -> str | None:
         return None
     scale, bias = (state.floats(v) for v in node.inputs[1:3])
     size = labels.ids.shape[1]
-    if scale is None or bias is None or size > 1 and (scale.shape != (size,) or bias.shape != (size,)):
+    if scale is None or bias is None or (size > 1 and (scale.shape != (size,) or bias.shape != (size,))):
         return "has terms that are not constant"
     labels = state.only(labels, 1, f"{label(node)} normalizes over its channels")
     if labels.ids.size == 1:
@@ -127,9 +127,7 @@ def softmax(state: Analysis, node: ir.Node) -> str | None:
     return _mix(state, node, labels, axes, "compares its channels with each other")
 
 
-def _mix(
-    state: Analysis, node: ir.Node, labels: Labels, axes: range | tuple[int, ...], why: str
-) -> str | None:
+def _mix(state: Analysis, node: ir.Node, labels: Labels, axes: range | tuple[int, ...], why: str) -> str | None:
     tied = state.tie(labels, axes, f"{label(node)} {why}")
     state.mark(node.outputs[0], Labels(tied.ids, np.full(tied.ids.shape, np.nan)))
     return None

@@ -205,7 +205,9 @@ def _twins(state: Analysis, node: ir.Node, operands: list[_Operand], sizes: tupl
         return None
     twins = Twins(np.broadcast_to(twins.group, sizes), np.broadcast_to(twins.factor, sizes))
     if other.content is None:  # the same for all channels
-        return twins if node.op_type in ("Mul",) or (node.op_type == "Div" and carrier is left) else refined(state, twins)
+        return (
+            twins if node.op_type in ("Mul",) or (node.op_type == "Div" and carrier is left) else refined(state, twins)
+        )
     number = _numbers(other, sizes)
     with np.errstate(all="ignore"):
         if node.op_type == "Mul":

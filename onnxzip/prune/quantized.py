@@ -24,7 +24,7 @@ def dequantized(node: ir.Node, operands: Sequence[np.ndarray | None]) -> np.ndar
         return None
     codes, scale = operands[0], operands[1]
     point = operands[2] if len(operands) > 2 else None
-    if codes is None or scale is None or scale.size > 1 and scale.ndim != 1:
+    if codes is None or scale is None or (scale.size > 1 and scale.ndim != 1):
         return None  # 3
     shape = [1] * codes.ndim
     if scale.size > 1:

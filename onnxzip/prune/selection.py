@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.opset import opset_of
-from onnxzip.prune.analysis import Analysis, Keep
+from onnxzip.prune.analysis import Analysis, Gathered, Keep
 from onnxzip.prune.labels import Flags, Ids, Labels, extents
 from onnxzip.prune.movement import new_sizes
 
@@ -39,7 +39,7 @@ def split(state: Analysis, node: ir.Node) -> str | None:
     where = 1 if opset_of(state.model) >= _SPLIT_SIZES_ARE_AN_INPUT else "split"
     state.follow(node, where, lambda keep: np.array([extents(keep(p))[axis] for p in parts], np.int64))
     for output, span in zip(node.outputs, spans, strict=True):
-        state.mark(output, labels.moved(partial(_along, axis=axis, span=span)))  # type: ignore[arg-type]
+        state.mark(output, labels.moved(partial(_along, axis=axis, span=span)))
     return None
 
 
@@ -58,7 +58,12 @@ def _along(content: np.ndarray, axis: int, span: slice) -> np.ndarray:
 
 
 def slice_(state: Analysis, node: ir.Node) -> str | None:
-    """Slice with step 1 along the axes of the channels: bounds follow. Along other axes it leaves labels as they are."""
+    """Slice.
+
+    1. with step 1 along axes of channels: bounds follow.
+    2. with another step along the one axis that it works on: it becomes a Gather of what stays, where something goes.
+    3. along other axes: it leaves labels as they are.
+    """
     labels = state.of(node.inputs[0])
     if labels is None:
         return None
@@ -73,15 +78,24 @@ def slice_(state: Analysis, node: ir.Node) -> str | None:
         if starts is None or ends is None or steps is None:
             return "slices its channels at computed places"
         first, last, step = slice(int(starts[k]), int(ends[k]), int(steps[k])).indices(labels.ids.shape[axis])
+        if step != 1 and len(axes) == 1:
+            return _strided(state, node, labels, axis, np.arange(first, last, step))
         if step != 1 or last <= first:
             return "takes its channels with steps"
         edits.append((k, axis, first, last))
-        moved = moved.moved(partial(_along, axis=axis, span=slice(first, last)))  # type: ignore[arg-type]
+        moved = moved.moved(partial(_along, axis=axis, span=slice(first, last)))
     for index, (bound, content) in enumerate((("starts", starts), ("ends", ends))):
         if edits and content is not None:
             where: int | str = index + 1 if opset_of(state.model) >= _SLICE_HAS_INPUTS else bound
             state.follow(node, where, partial(_new_bounds, content, edits, labels.ids, index))
     state.mark(node.outputs[0], moved)
+    return None
+
+
+def _strided(state: Analysis, node: ir.Node, labels: Labels, axis: int, picks: np.ndarray) -> str | None:
+    """Case 2."""
+    state.gathers.append(Gathered(node, axis, picks, labels.ids))
+    state.mark(node.outputs[0], labels.moved(lambda a: a.take(picks, axis)))
     return None
 
 
@@ -141,7 +155,7 @@ def gather(state: Analysis, node: ir.Node) -> str | None:
         if indices is None:
             return "picks channels by computed indices"
         picks = np.where(indices < 0, indices + labels.ids.shape[axis], indices).astype(np.int64)
-        state.follow(node, 1, partial(_new_indices, picks, axis, labels.ids, indices.dtype))
+        state.follow(node, 1, partial(new_indices, picks, axis, labels.ids, indices.dtype))
     else:
         rank = state.shapes.rank(node.inputs[1])
         if rank is None or data is None:
@@ -151,7 +165,8 @@ def gather(state: Analysis, node: ir.Node) -> str | None:
     return None
 
 
-def _new_indices(picks: np.ndarray, axis: int, ids: Ids, dtype: np.dtype[np.generic], keep: Keep) -> np.ndarray:
+def new_indices(picks: np.ndarray, axis: int, ids: Ids, dtype: np.dtype[np.generic], keep: Keep) -> np.ndarray:
+    """Indices of what is picked and stays, among all that stays along an axis."""
     alive = _alive(keep(ids), axis)
     stays = np.asarray(alive[picks])
     new = (np.cumsum(alive) - 1)[picks[stays]] if picks.ndim else (np.cumsum(alive) - 1)[picks]
@@ -272,4 +287,3 @@ def resize(state: Analysis, node: ir.Node) -> str | None:
     known = labels.known if keeps else np.where(labels.known == 0, 0.0, np.nan)
     state.mark(node.outputs[0], Labels(labels.ids, known, labels.twins if keeps else None))
     return None
-

@@ -13,10 +13,11 @@ import onnx_ir as ir
 
 from onnxzip.model import edit, shapes
 from onnxzip.model.walk import is_op
-from onnxzip.prune.analysis import Analysis, Cut, Follow, Read, Slot, source
+from onnxzip.prune.analysis import Analysis, Cut, Follow, Gathered, Read, Slot, source
 from onnxzip.prune.classes import Decision
 from onnxzip.prune.labels import Flags, Ids, extents
 from onnxzip.prune.merges import pairs
+from onnxzip.prune.selection import new_indices
 
 
 def apply(state: Analysis, decision: Decision) -> None:
@@ -33,6 +34,8 @@ def apply(state: Analysis, decision: Decision) -> None:
     for follow in state.follows:
         _follow(state, follow, decision, writer)
     writer.write()
+    for gathered in state.gathers:
+        _gather(state, gathered, decision)
     shapes.forget(state.model)
 
 
@@ -57,6 +60,20 @@ def _follow(state: Analysis, follow: Follow, decision: Decision, writer: _Writer
         if is_op(node, "Split"):
             node.attributes.pop("num_outputs", None)  # sizes say it, and only one of them may
         writer.put((node, follow.where), new, ())
+
+
+def _gather(state: Analysis, gathered: Gathered, decision: Decision) -> None:
+    """Let a Gather take what a Slice with steps took, where something went."""
+    if decision.keeps(gathered.ids).all():
+        return
+    old, names = gathered.node, edit.Names(state.model)
+    picks = new_indices(gathered.picks, gathered.axis, gathered.ids, np.dtype(np.int64), decision.keeps)
+    indices = edit.add_constant(state.model.graph, picks, names.fresh(f"{old.outputs[0].name}_indices"))
+    output = names.fresh(f"{old.outputs[0].name}_gathered")
+    new = edit.new_node("Gather", [old.inputs[0], indices], output, name=old.name or "", axis=gathered.axis)
+    state.model.graph.insert_before(old, new)
+    edit.replace(old.outputs[0], new.outputs[0])
+    edit.discard(old.outputs)
 
 
 def _all(ids: Ids) -> Flags:
@@ -123,7 +140,11 @@ class _Piece:
         front = range(len(self.axes))
         lines = np.moveaxis(parts, self.axes, front)
         rest = lines.shape[len(self.axes) :]
-        taken = lines.reshape(-1, *rest).take(self.taken, 0).reshape(*self.sizes, *rest)
+        taken = (
+            lines.reshape(int(np.prod(lines.shape[: len(front)])), *rest)
+            .take(self.taken, 0)
+            .reshape(*self.sizes, *rest)
+        )
         result = np.moveaxis(taken, front, self.axes)
         return result.reshape(-1, *result.shape[2:]) if self.groups > 1 else result
 
@@ -145,7 +166,9 @@ class _Job:
         content = held if self.content is None else self.content
         if content is None:
             raise ValueError(f"operand {self.slot[1]} of {self.slot[0].op_type} {self.slot[0].name!r} is not constant")
-        for piece in sorted(self.pieces, key=lambda p: -p.groups):  # groups first: filters are told apart by their number
+        for piece in sorted(
+            self.pieces, key=lambda p: -p.groups
+        ):  # groups first: filters are told apart by their number
             content = piece.of_content(content)
         return np.ascontiguousarray(content) if content.ndim else content
 

@@ -24,29 +24,44 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-6
 """Relative to the largest number of a row."""
 
+_NEAR = 1e-5
+"""How close single precision must bring the projections of rows of ones for a closer look."""
+
 HOMOGENEOUS = frozenset({"Abs", "Identity", "LeakyRelu", "Neg", "Relu"})
 """Operators of case 2."""
 
 
-def of_rows(state: Analysis, rows: Numbers, where: np.ndarray, exact: Ids | None = None) -> Twins | None:
+def of_rows(state: Analysis, blocks: Sequence[np.ndarray], where: np.ndarray, exact: Ids) -> Twins | None:
     """Case 1.
 
     Args:
         state: gives numbers to groups.
-        rows: one row of numbers for each channel: all that its values depend on, linearly.
+        blocks: all that the values of a channel depend on, linearly, side by side: arrays of shape (channels, any).
         where: channels that may be twins.
-        exact: what must be the same besides, shape (channels, k).
+        exact: what must be the same besides, one number for each channel.
     """
-    factor = np.abs(rows).max(axis=1, initial=0.0)
-    where = where & (factor > 0) & np.isfinite(factor)
-    if where.sum() < 2:
+    sizes = np.asarray([np.abs(b).max(axis=1, initial=0.0) for b in blocks], np.float64)
+    factor = np.asarray(sizes.max(axis=0))
+    chosen = np.flatnonzero(where & (factor > 0) & np.isfinite(factor))
+    chosen = chosen[_crowded(blocks, factor, chosen, exact)]
+    if len(chosen) < 2:
         return None
-    chosen = np.flatnonzero(where)
-    found = _clusters(
-        np.zeros((len(chosen), 1), np.int64) if exact is None else exact[chosen],
-        rows[chosen] / factor[chosen, None],
-    )
+    rows = np.concatenate([b[chosen].astype(np.float64) for b in blocks], axis=1)
+    found = _clusters(exact[chosen, None], rows / factor[chosen, None])
     return _numbered(state, found, chosen, factor)
+
+
+def _crowded(blocks: Sequence[np.ndarray], factor: Numbers, chosen: Ids, exact: Ids) -> np.ndarray:
+    """Which of the chosen channels have a neighbour on one line through all of them: the others can have no twin."""
+    rng = np.random.default_rng(0)
+    place = np.sum([b @ rng.uniform(0.5, 1.5, b.shape[1]).astype(b.dtype) for b in blocks], axis=0)[chosen]
+    place = place / factor[chosen]
+    order = np.lexsort((place, exact[chosen]))
+    size = sum(b.shape[1] for b in blocks)
+    near = (np.diff(place[order]) <= _NEAR * size) & (np.diff(exact[chosen][order]) == 0)
+    found = np.zeros(len(chosen), np.bool_)
+    found[order] = np.concatenate([near, [False]]) | np.concatenate([[False], near]) if len(order) else False
+    return found
 
 
 def refined(state: Analysis, twins: Twins | None, *keys: np.ndarray) -> Twins | None:
@@ -117,7 +132,7 @@ def _numbered(state: Analysis, found: Ids, chosen: Ids, factor: Numbers) -> Twin
 def _clusters(exact: Ids, rows: np.ndarray) -> Ids:
     """For each row the number of its cluster, from 1; 0 where a row is alone. Neighbours along a seeded projection are compared."""
     code = np.unique(exact, axis=0, return_inverse=True)[1].reshape(-1)
-    direction = np.random.default_rng(0).uniform(0.5, 1.5, rows.shape[1])
+    direction = np.asarray(np.random.default_rng(0).uniform(0.5, 1.5, rows.shape[1]))
     place = rows @ direction
     order = np.lexsort((place, code))
     size = np.abs(rows).max(axis=1, initial=0.0)[order]

@@ -66,11 +66,11 @@ def test_a_concat_of_odd_widths_stays_a_multiple_as_a_whole():
 def test_a_spare_channel_keeps_what_it_is_made_of():
     """Channel 0 of the second MatMul is the constant W · k; it stays for the width, so that k must stay, for it has no bias to go to."""
     net = Net("N", 6)
-    first = net.random(6, 2)
+    first = net.random(6, 3)
     first[:, 0] = 0
-    h = net.op("Add", net.op("MatMul", "x", net.weight(first)), net.weight(np.array([2, 0.5], np.float32)))
-    second = net.random(2, 4)
-    second[1, 0] = 0
+    h = net.op("Add", net.op("MatMul", "x", net.weight(first)), net.weight(np.array([2, 0.5, 0.7], np.float32)))
+    second = net.random(3, 4)
+    second[1:, 0] = 0
     second[0, 1:] = 0
     h = net.op("MatMul", h, net.weight(second))
     y = net.op("Gemm", h, net.weight(net.random(3, 4)), net.weight(net.random(3)), transB=1)
@@ -105,7 +105,7 @@ def test_constants_on_both_sides_of_a_residual_add_merge_where_all_readers_agree
     assert width(result, "conv0") == width(result, "conv1") == 3
 
 
-def test_constants_into_shared_or_grouped_weights_are_not_merged():
+def test_constants_into_shared_weights_are_not_merged():
     net = Net("N", 3, 8, 8)
     a = net.conv("x", 4, 3, constant={0: 1.0, 1: -2.0})
     b = net.conv("x", 4, 3, constant={0: 1.0, 1: -2.0})
@@ -113,8 +113,14 @@ def test_constants_into_shared_or_grouped_weights_are_not_merged():
     left, right = (net.op("Conv", v, weights, pads=[1] * 4) for v in (a, b))
     _, record = check(net.model(left, right), 0)
     assert len(record.notes) == 2
+
+
+def test_constants_of_a_grouped_conv_merge_within_their_group():
     net = Net("N", 3, 8, 8)
     a = net.conv("x", 8, 3, constant={0: 1.0, 1: -2.0, 4: 1.0, 5: 2.0})
+    check(net.model(net.conv(a, 4, 4, pad=1, group=2)), 2)
+    net = Net("N", 3, 8, 8)
+    a = net.conv("x", 8, 3, constant={0: 1.0, 4: 1.0})
     check(net.model(net.conv(a, 4, 4, pad=1, group=2)), 0)
 
 
