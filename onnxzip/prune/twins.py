@@ -54,7 +54,7 @@ def of_rows(state: Analysis, blocks: Sequence[np.ndarray], where: np.ndarray, ex
 def _crowded(blocks: Sequence[np.ndarray], factor: Numbers, chosen: Ids, exact: Ids) -> np.ndarray:
     """Which of the chosen channels have a neighbour on one line through all of them: the others can have no twin."""
     rng = np.random.default_rng(0)
-    place = np.sum([b @ rng.uniform(0.5, 1.5, b.shape[1]).astype(b.dtype) for b in blocks], axis=0)[chosen]
+    place = np.sum([b @ np.asarray(rng.uniform(0.5, 1.5, b.shape[1]), b.dtype) for b in blocks], axis=0)[chosen]
     place = place / factor[chosen]
     order = np.lexsort((place, exact[chosen]))
     size = sum(b.shape[1] for b in blocks)
