@@ -12,10 +12,12 @@ Preset = Literal["exact", "int8", "weights8"]
 Target = Literal["cpu"]
 Objective = Literal["speed", "size"]
 Prefer = Literal["bytes", "nodes"]
+PruneBy = Literal["multiply-adds", "parameters"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 TARGETS: tuple[str, ...] = get_args(Target)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 PREFERENCES: tuple[str, ...] = get_args(Prefer)
+PRUNE_BY: tuple[str, ...] = get_args(PruneBy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,11 @@ class Config:
         objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
         prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,
             even where the file grows by it.
+        prune: the share of `prune_by` to remove by pruning channels, 0 < share < 1, or "auto": the largest one that holds the budget.
+            None: only channels that do nothing go. Needs calibration data, or `allow_unverified`.
+        prune_by: what the share is of: "multiply-adds" or "parameters".
+        round_to: layers that are pruned end at a multiple of this many channels; None: the target's (8 on cpu).
+        allow_unverified: prune without data, by the size of weights alone; nothing then says what it cost.
         budget: what the lossy steps may cost.
         keep_float: patterns (regular expressions over node names, or exact operator types) that stay float.
         plan: path of a quantization plan (JSON) to replay instead of deciding anew.
@@ -82,6 +89,10 @@ class Config:
     target: Target = "cpu"
     objective: Objective = "speed"
     prefer: Prefer = "bytes"
+    prune: float | Literal["auto"] | None = None
+    prune_by: PruneBy = "multiply-adds"
+    round_to: int | None = None
+    allow_unverified: bool = False
     budget: Budget = field(default_factory=Budget)
     keep_float: tuple[str, ...] = ()
     plan: str | os.PathLike[str] | None = None
@@ -103,6 +114,9 @@ class Config:
             raise UsageError(f"objective {self.objective!r} is not known: choose one of {', '.join(OBJECTIVES)}")
         if self.prefer not in PREFERENCES:
             raise UsageError(f"prefer {self.prefer!r} is not known: choose one of {', '.join(PREFERENCES)}")
+        if self.prune_by not in PRUNE_BY:
+            raise UsageError(f"prune_by {self.prune_by!r} is not known: choose one of {', '.join(PRUNE_BY)}")
+        self._check_prune()
         if not isinstance(self.budget, Budget):
             raise UsageError(f"budget must be an onnxzip.Budget, not {type(self.budget).__name__}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
@@ -119,3 +133,13 @@ class Config:
             raise UsageError(f"held_out is a share and must lie strictly between 0 and 1, not {self.held_out}")
         if isinstance(self.keep_float, str):
             raise UsageError("keep_float takes a tuple of patterns, not one string")
+
+    def _check_prune(self) -> None:
+        share = self.prune
+        if share is not None and share != "auto":
+            if isinstance(share, (bool, str)) or not isinstance(share, (int, float)) or not 0 < share < 1:
+                raise UsageError(f'prune is a share strictly between 0 and 1, or "auto", not {share!r}')
+        if self.round_to is not None and (
+            isinstance(self.round_to, bool) or not isinstance(self.round_to, int) or self.round_to < 1
+        ):
+            raise UsageError(f"round_to is a number of channels of at least 1, not {self.round_to!r}")

@@ -23,7 +23,7 @@ from onnxzip.model.save import model_bytes
 from onnxzip.model.signature import signature
 from onnxzip.progress import Observer
 from onnxzip.quantize.schema import QuantPlan
-from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict
+from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
 from onnxzip.runtime import Session
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import exact_problem, judge, unverified
@@ -50,6 +50,7 @@ class Ledger:
         stages: what each stage did.
         notes: what the user should know about model and data.
         plan: the quantization plan that was tried last, or None.
+        original_bytes: the bytes of the original, its external data included.
         unverified: why numbers could not be compared, or None.
     """
 
@@ -65,7 +66,7 @@ class Ledger:
         self._held_out = held_out
         self.source = "made up" if held_out is None else source
         self._signature = signature(loaded.model)
-        self._bytes = loaded.bytes
+        self.original_bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
         self._level, self._deployed = self._deploy(session)
         self._probe = self._make_probe(session)
@@ -138,11 +139,12 @@ class Ledger:
         *,
         passes: Sequence[PassRecord] = (),
         notes: Sequence[str] = (),
+        widths: Sequence[Width] = (),
         verdict: Verdict | None = None,
     ) -> None:
         """Accept a stage: its model is the best so far."""
         self.best = model
-        self._record(name, summary, kept=True, passes=passes, notes=notes, verdict=verdict)
+        self._record(name, summary, kept=True, passes=passes, notes=notes, widths=widths, verdict=verdict)
 
     def take_back(
         self,
@@ -152,6 +154,7 @@ class Ledger:
         bug: bool = False,
         passes: Sequence[PassRecord] = (),
         notes: Sequence[str] = (),
+        widths: Sequence[Width] = (),
         verdict: Verdict | None = None,
     ) -> None:
         """Reject a stage: the best so far stays.
@@ -161,7 +164,14 @@ class Ledger:
         """
         if bug and self.config.strict:
             raise PassError(f"{name}: {reason}")
-        self._record(name, reason, kept=False, passes=passes, notes=notes, verdict=verdict)
+        self._record(name, reason, kept=False, passes=passes, notes=notes, widths=widths, verdict=verdict)
+
+    def withdraw(self, name: str, reason: str) -> None:
+        """Note that an earlier stage is no part of the result after all: a stage that does without it is kept next."""
+        self.stages = [
+            dataclasses.replace(s, kept=False, verdict=None, summary=f"{reason} ({s.summary})") if s.name == name else s
+            for s in self.stages
+        ]
 
     def _record(
         self,
@@ -171,6 +181,7 @@ class Ledger:
         kept: bool,
         passes: Sequence[PassRecord],
         notes: Sequence[str],
+        widths: Sequence[Width],
         verdict: Verdict | None,
     ) -> None:
         now = time.perf_counter()
@@ -182,6 +193,7 @@ class Ledger:
                 seconds=now - self._started,
                 passes=tuple(passes),
                 notes=tuple(notes),
+                widths=tuple(widths),
                 verdict=verdict,
             )
         )
@@ -189,12 +201,12 @@ class Ledger:
 
     # The verdict
 
-    def verdict(self, candidate: ir.Model, *, lossy: bool) -> Verdict:
-        """Hold a candidate against the budget, on held-out data where there is some.
+    def verdict(self, candidate: ir.Model, *, lossy: bool, timed: bool = True) -> Verdict:
+        """Hold a candidate against the budget, on held-out data where there is some; without its speed where not `timed`.
 
         Both models run as they will be deployed: with all of the runtime's optimizations.
         """
-        size_ratio = model_bytes(candidate) / self._bytes
+        size_ratio = model_bytes(candidate) / self.original_bytes
         if self._probe is None or self.unverified is not None:
             return unverified(self.unverified or "there is no data", self.config.budget, size_ratio)
         session = self._session_of(candidate)
@@ -205,7 +217,7 @@ class Ledger:
             data=self.source,
             samples=self._reference.samples,
             size_ratio=size_ratio,
-            speed=self._speed(candidate),
+            speed=self._speed(candidate) if timed else None,
         )
         if lossy and self._held_out is None:
             doubt = "the inputs were made up, and say little about real ones: give data (-c DATA)"
@@ -223,5 +235,10 @@ class Ledger:
             wanted = self._held_out is not None or self.config.budget.min_speedup is not None
         if not wanted:
             return None
-        original, result = (Session(m, level=self._level, threads=1) for m in (self.original, candidate))
-        return measure_speed(original, result, self._batches, seed=self.config.seed, observer=self.observer)
+        return self.paired(self.original, candidate)
+
+    def paired(self, before: ir.Model, after: ir.Model, seconds: float = 2.0) -> Speed:
+        """How much faster one model is than another, as they will be deployed, one thread."""
+        first, second = (Session(m, level=self._level, threads=1) for m in (before, after))
+        config, observer = self.config, self.observer
+        return measure_speed(first, second, self._batches, seconds=seconds, seed=config.seed, observer=observer)

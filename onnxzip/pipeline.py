@@ -23,10 +23,9 @@ from onnxzip.model.save import model_bytes
 from onnxzip.model.walk import count_nodes
 from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
-from onnxzip.prune import eliminate
+from onnxzip.pruning import check_prune, eliminate_channels, prune_channels
 from onnxzip.quantize.choose import Choice, quantize, quantize_weights
 from onnxzip.quantize.plan import quantizable
-from onnxzip.quantize.targets import target_row
 from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
@@ -74,14 +73,20 @@ def optimize(
     loaded = load(model, keep_defaults=config.keep_defaults)
     session = session_of(loaded, level="none")
     preset = _preset(config, has_data=calibration is not None)
-    tuning, held_out = _data(loaded, session, calibration, evaluation, config, preset)
-    source = "held-out" if preset == "int8" and evaluation is None else "given"
+    check_prune(config, has_data=calibration is not None)
+    tunes = preset == "int8" or config.prune is not None
+    tuning, held_out = _data(loaded, session, calibration, evaluation, config, tunes=tunes)
+    source = "held-out" if tunes and evaluation is None else "given"
     ledger = Ledger(loaded, session, held_out, source, config, observer)
     _raise_opset(ledger)
     _rewrite(ledger)
-    _prune(ledger)
+    eliminate_channels(ledger)
+    unpruned = ledger.best
+    prune_channels(ledger, tuning)
     if preset == "int8" and tuning is not None:
         _quantize(ledger, quantize(ledger.best, tuning, config, observer))
+        if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
+            _quantize_instead(ledger, quantize(unpruned, tuning, config, observer))
     if preset == "weights8":
         _quantize(ledger, quantize_weights(ledger.best, config))
     return _result(loaded, ledger, preset, (tuning, held_out))
@@ -101,7 +106,7 @@ def _preset(config: Config, *, has_data: bool) -> Preset:
 
 
 def _data(
-    loaded: Loaded, session: Session, calibration: Any, evaluation: Any, config: Config, preset: Preset
+    loaded: Loaded, session: Session, calibration: Any, evaluation: Any, config: Config, *, tunes: bool
 ) -> tuple[Data | None, Data | None]:
     """The data to tune on, and the data that gives the verdict: a split never gives a sample to both."""
     optional = [v.name or "" for v in loaded.model.graph.inputs if v.is_initializer()]
@@ -110,7 +115,7 @@ def _data(
     )
     if held_out is not None or tuning is None:
         return tuning, held_out
-    return split(tuning, config.held_out) if preset == "int8" else (None, tuning)
+    return split(tuning, config.held_out) if tunes else (None, tuning)
 
 
 def _raise_opset(ledger: Ledger) -> None:
@@ -152,21 +157,6 @@ def _rewrite(ledger: Ledger) -> None:
     return ledger.keep("rewrite", model, summary, passes=records, notes=notes)
 
 
-def _prune(ledger: Ledger) -> None:
-    """Remove channels that provably do nothing. Odd widths run up to several times slower, so spare ones stay for speed."""
-    multiple = target_row(ledger.config.target).channel_multiple if ledger.config.objective == "speed" else 1
-    model, record = eliminate(ledger.best, multiple=multiple, observer=ledger.observer)
-    notes = (*map(str, record.widths), *record.notes, *record.frozen)
-    if not record.removed:
-        kept = f" (widths stay multiples of {multiple})" if multiple > 1 else ""
-        return ledger.take_back("prune", f"no channel to remove{kept}", notes=notes)
-    if (problem := ledger.exact_problem(model)) is not None:
-        return ledger.take_back("prune", problem, bug=True, notes=notes)
-    if model_bytes(model) > model_bytes(ledger.best):
-        return ledger.take_back("prune", "the file would become larger", notes=notes)
-    return ledger.keep("prune", model, f"{record.removed} channels that do nothing are gone", notes=notes)
-
-
 def _quantize(ledger: Ledger, choice: Choice) -> None:
     """int8 is kept if it holds the budget on data that it never saw."""
     ledger.plan = choice.plan
@@ -180,12 +170,25 @@ def _quantize(ledger: Ledger, choice: Choice) -> None:
     return ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
 
 
+def _quantize_instead(ledger: Ledger, choice: Choice) -> None:
+    """Where int8 does not fit into what an automatic pruning left of the budget: int8 alone saves more than pruning alone."""
+    if choice.model is None:
+        return
+    verdict = ledger.verdict(choice.model, lossy=True)
+    if verdict.passed:
+        ledger.withdraw("prune", "taken back, for int8 on top of it missed the budget, and int8 alone saves more")
+        ledger.withdraw("quantize", "missed the budget on top of pruning")
+        ledger.plan = choice.plan
+        ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
+
+
 def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data | None]) -> Result:
-    lossy = next((s for s in ledger.stages if s.verdict is not None), None)
-    kept = lossy.verdict if lossy and lossy.kept else None
+    lossy = [s for s in ledger.stages if s.verdict is not None]
+    kept = next((s.verdict for s in reversed(lossy) if s.kept), None)
+    missed = next((s.verdict for s in lossy if not s.kept and s.verdict and not s.verdict.passed), None)
     final = kept or ledger.verdict(ledger.best, lossy=False)
     best = ledger.best.clone()
-    stamp(best, __version__, preset if kept else "exact", loaded.digest, final, limit=loaded.bytes)
+    stamp(best, __version__, _done(ledger, preset), loaded.digest, final, limit=loaded.bytes)
     warnings = [w for d in data if d is not None for w in d.warnings()]
     record = RunRecord(
         source=loaded.name,
@@ -198,7 +201,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
         before=dataclasses.replace(facts(loaded.model), bytes=loaded.bytes),
         after=facts(best),
         stages=tuple(ledger.stages),
-        verdict=(lossy.verdict if lossy else None) or final,
+        verdict=missed or final,
         result=final,
         notes=tuple(dict.fromkeys((*loaded.notes, *ledger.notes, *warnings))),
         advice=_advice(loaded, best) if preset == "exact" else (),
@@ -206,6 +209,12 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
     return Result(
         best, record.verdict, Report(record), plan=ledger.plan, external=loaded.external, sources=loaded.files
     )
+
+
+def _done(ledger: Ledger, preset: Preset) -> str:
+    """What was done to the model that is returned, as its provenance says it."""
+    kept = {s.name for s in ledger.stages if s.kept}
+    return "+".join(["pruned"] * ("prune" in kept) + [preset if "quantize" in kept else "exact"])
 
 
 def _versions() -> dict[str, str]:

@@ -31,16 +31,39 @@ class PassRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Width:
+    """The channels of one layer.
+
+    Attributes:
+        name: the layer that makes them, as `Conv 'name'`.
+        before, after: how many there were and are.
+        tied: other layers whose channels go and stay with these (residual Add and the like).
+        stayed: why the rest stayed, one phrase a reason, most frequent first, each with its count.
+    """
+
+    name: str
+    before: int
+    after: int
+    tied: tuple[str, ...] = ()
+    stayed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        reasons = f" ({'; '.join(self.stayed)})" if self.stayed else ""
+        return f"{self.name}: {self.before} channels become {self.after}{reasons}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageRecord:
     """One stage of the pipeline.
 
     Attributes:
-        name: rewrite, prune or quantize.
+        name: opset, rewrite, eliminate, prune or quantize.
         kept: its result is part of the final model. False: it was taken back, or there was nothing to do.
         summary: one sentence: what it did, or why it was taken back.
         seconds: wall-clock time.
         passes: for exact rewriting, one record a pass.
         notes: what was left alone and why, each naming its node.
+        widths: for stages that remove channels, one record for each layer that makes some: before, after, why the rest stayed.
         verdict: for lossy stages, how their result was judged.
     """
 
@@ -50,6 +73,7 @@ class StageRecord:
     seconds: float
     passes: tuple[PassRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    widths: tuple[Width, ...] = ()
     verdict: Verdict | None = None
 
 
@@ -80,6 +104,8 @@ class OutputMetrics:
         agreement: share of equal decisions; None where the output does not look like class scores or labels.
         agreement_low, agreement_high: its 95 % Wilson interval.
         decisions: number of decisions behind `agreement`.
+        balanced: agreement averaged over the classes that are decided for, so that rare ones count as much as frequent ones: the smaller
+            one of both directions (of the original's decisions, and of the candidate's); None where there is no agreement.
     """
 
     name: str
@@ -92,6 +118,7 @@ class OutputMetrics:
     agreement_low: float | None = None
     agreement_high: float | None = None
     decisions: int = 0
+    balanced: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,10 @@ def optimize(
     target: options.Target = "cpu",
     objective: options.Objective = "speed",
     prefer: options.Prefer = "bytes",
+    prune: options.Prune = None,
+    prune_by: options.PruneBy = "multiply-adds",
+    round_to: options.RoundTo = None,
+    allow_unverified: options.AllowUnverified = False,
     min_agreement: options.MinAgreement = DEFAULT.min_agreement,
     min_sqnr: options.MinSqnr = DEFAULT.min_sqnr_db,
     max_abs_error: options.MaxAbsError = None,
@@ -42,7 +46,8 @@ def optimize(
 ) -> None:
     """Make a model smaller and faster, and prove on real data that it does what the original did.
 
-    Without data: exact rewriting only. With data (-c): int8 as well, judged on a part of the data that it never saw.
+    Without data: exact rewriting only. With data (-c): int8 as well (and pruning, with --prune), judged on a part of the data
+    that neither of them saw.
     """
     path = output.model_path(model, out, force=force)
     given = [Path(d) for d in (calibration, evaluation) if d]
@@ -52,6 +57,10 @@ def optimize(
         target=target,  # type: ignore[arg-type]
         objective=objective,  # type: ignore[arg-type]
         prefer=prefer,  # type: ignore[arg-type]
+        prune=options.share_or_auto(prune),
+        prune_by=prune_by,  # type: ignore[arg-type]
+        round_to=round_to,
+        allow_unverified=allow_unverified,
         budget=Budget(
             min_agreement=min_agreement,
             min_sqnr_db=min_sqnr,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from onnxzip.config import OBJECTIVES, PREFERENCES, PRESETS, TARGETS, Budget
+from onnxzip.config import OBJECTIVES, PREFERENCES, PRESETS, PRUNE_BY, TARGETS, Budget
+from onnxzip.errors import UsageError
 
 DEFAULT = Budget()
 
@@ -50,6 +51,22 @@ Target = Annotated[str, typer.Option(help=f"Where the model will run: {', '.join
 Objective = Annotated[
     str,
     typer.Option(help=f"{' or '.join(OBJECTIVES)}: keep the few channels that keep widths fast, or remove every one."),
+]
+Prune = Annotated[
+    str | None,
+    _option(
+        "--prune",
+        metavar="SHARE|auto",
+        help="Prune channels until this share of the multiply-adds is gone, or as many as the budget allows (auto). Needs data.",
+    ),
+]
+PruneBy = Annotated[str, typer.Option("--prune-by", help=f"What the share is of: {' or '.join(PRUNE_BY)}.")]
+RoundTo = Annotated[
+    int | None,
+    _option("--round-to", help="Pruned layers end at a multiple of so many channels. Default: the target's (8 on cpu)."),
+]
+AllowUnverified = Annotated[
+    bool, typer.Option("--allow-unverified", help="Prune without data, by the size of weights; what it cost is unknown.")
 ]
 MinAgreement = Annotated[
     float | None, typer.Option(help="Smallest share of equal decisions, of outputs that look like class scores.")
@@ -100,3 +117,20 @@ Strict = Annotated[
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Measure the paired latency.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no tables.")]
+
+
+def share_or_auto(text: str | None) -> float | Literal["auto"] | None:
+    """What --prune takes.
+
+    Raises:
+        UsageError: it is neither a number nor "auto".
+
+    >>> share_or_auto("0.2"), share_or_auto("auto")
+    (0.2, 'auto')
+    """
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value] # the one word that it can be
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"--prune takes a share such as 0.2, or auto, not {text!r}") from error

@@ -23,7 +23,8 @@ from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.balance import arrived
 from onnxzip.prune.classes import Decision, decide
 from onnxzip.prune.labels import Ids
-from onnxzip.prune.record import Elimination, Width
+from onnxzip.prune.record import Elimination
+from onnxzip.records import Width
 from onnxzip.prune.rules import analyse
 
 ROUNDS = 8
@@ -76,8 +77,10 @@ def eliminate(model: ir.Model, *, multiple: int = 1, observer: Observer = SILENT
 
 
 def _record(state: Analysis, decision: Decision, multiple: int) -> Elimination:
+    rows = tuple(_rows(state, decision, multiple))
     return Elimination(
-        widths=tuple(_rows(state, decision, multiple)),
+        widths=tuple(w for w in rows if w.after < w.before),
+        whole=tuple(w for w in rows if w.after == w.before),
         notes=tuple(_notes(state, decision)),
         frozen=tuple(dict.fromkeys(f"{s.why}: {_count(s.channels, 'channel')} kept" for s in state.stops)),
     )
@@ -91,8 +94,6 @@ def _rows(state: Analysis, decision: Decision, multiple: int) -> Iterator[Width]
     order = {label(layer.node): i for i, layer in enumerate(state.layers)}
     for layer in state.layers:
         gone = decision.leaves(layer.ids)
-        if not gone.any():
-            continue
         name = label(layer.node)
         others = {o for root in decision.roots[layer.ids].tolist() for o in owners.get(root, ())}
         yield Width(
@@ -142,4 +143,5 @@ def _combine(first: Elimination, second: Elimination) -> Elimination:
     for w in second.widths:
         before = rows[w.name].before if w.name in rows else w.before
         rows[w.name] = Width(name=w.name, before=before, after=w.after, tied=w.tied, stayed=w.stayed)
-    return Elimination(widths=tuple(rows.values()), notes=second.notes, frozen=second.frozen)
+    whole = tuple(w for w in second.whole if w.name not in rows)
+    return Elimination(widths=tuple(rows.values()), notes=second.notes, frozen=second.frozen, whole=whole)

@@ -7,6 +7,8 @@ With r the original's elements and c the candidate's, over all samples:
     SQNR            10 log10(Σ r² / Σ (r - c)²)  in dB
     cosine          Σ r c / sqrt(Σ r² Σ c²)
     agreement       share of equal decisions, with its 95 % Wilson score interval (Wilson, JASA 22, 1927)
+    balanced        min(mean over classes k of n_kk / r_k, mean over classes k of n_kk / c_k), where r_k and c_k are how often r and c
+                    decide for k (classes that never are, aside), and n_kk how often both do
 
     outliers        elements with |r - c| > 1e-3 |r| + 1e-4 s, where s is the smaller of the two root mean squares of r over
                     the slices that the element lies in: its index along axis 1, and along the last axis
@@ -41,17 +43,17 @@ _MASK = 1e8
 _Z95 = 1.959964
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share.
+def wilson(successes: int, trials: int, z: float = _Z95) -> tuple[float, float]:
+    """The Wilson score interval of a share, of 95 % by default; `z` is the normal quantile of each side.
 
     >>> tuple(round(b, 3) for b in wilson(95, 100))
     (0.888, 0.978)
     """
     if trials == 0:
         return 0.0, 1.0
-    share, z2 = successes / trials, _Z95**2
+    share, z2 = successes / trials, z**2
     centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    half = z / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -61,14 +63,30 @@ class _Decisions:
 
     equal: int = 0
     total: int = 0
+    by_class: np.ndarray[Any, Any] | None = None
     probabilities: bool = True
     gaps: list[np.ndarray[Any, Any]] = field(default_factory=list)
 
     def add(self, reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any]) -> None:
         """Both [rows, classes]."""
-        self.equal += int((reference.argmax(1) == candidate.argmax(1)).sum())
+        left, right = reference.argmax(1), candidate.argmax(1)
+        both = left[left == right]
+        self.equal += len(both)
         self.total += len(reference)
+        before = np.zeros((3, 0), np.int64) if self.by_class is None else self.by_class
+        size = max(reference.shape[1], before.shape[1])  # an axis of ragged batches has no fixed number of classes
+        counts = np.stack([np.bincount(x, minlength=size) for x in (left, right, both)])
+        counts[:, : before.shape[1]] += before
+        self.by_class = counts
         self.probabilities = self.probabilities and _are_probabilities(reference)
+
+    @property
+    def balanced(self) -> float | None:
+        """Agreement averaged over classes, the smaller one of both directions."""
+        if self.by_class is None:
+            return None
+        *sides, both = self.by_class
+        return min(float((both[side > 0] / side[side > 0]).mean()) for side in sides)
 
     def add_gaps(self, reference: np.ndarray[Any, Any]) -> None:
         """Remember how far the winner of each row stands out, in standard deviations of the row."""
@@ -156,21 +174,21 @@ class Accumulator:
                 if self._samples_by_classes:
                     decisions.add_gaps(rows[0])
 
-    def _decisions(self) -> tuple[int, int] | None:
-        """Equal decisions and all decisions, or None when this output takes none."""
+    def _decisions(self) -> _Decisions | None:
+        """What was decided, or None when this output takes no decisions."""
         if not self._float:
-            return (self._equal, self._elements) if self._elements else None
+            return _Decisions(self._equal, self._elements) if self._elements else None
         for decisions in self._axes.values():
             if decisions.probabilities:
-                return decisions.equal, decisions.total
+                return decisions
         if self._samples_by_classes and 1 in self._axes and self._axes[1].stand_out:
-            return self._axes[1].equal, self._axes[1].total
+            return self._axes[1]
         return None
 
     def result(self) -> OutputMetrics:
         """The figures over everything added so far."""
         decisions = self._decisions()
-        low, high = wilson(*decisions) if decisions else (None, None)
+        low, high = wilson(decisions.equal, decisions.total) if decisions else (None, None)
         norm = math.sqrt(self._signal) * math.sqrt(self._energy)
         return OutputMetrics(
             name=self._name,
@@ -179,10 +197,11 @@ class Accumulator:
             sqnr_db=_decibels(self._signal, self._noise) if self._float else None,
             cosine=self._product / norm if self._float and norm > 0 else None,
             outliers=self._outliers,
-            agreement=decisions[0] / decisions[1] if decisions else None,
+            agreement=decisions.equal / decisions.total if decisions else None,
             agreement_low=low,
             agreement_high=high,
-            decisions=decisions[1] if decisions else 0,
+            decisions=decisions.total if decisions else 0,
+            balanced=decisions.balanced if decisions else None,
         )
 
 
