@@ -90,12 +90,21 @@ def _filled(layer: Any, weight: torch.Tensor, bias: torch.Tensor | None) -> nn.M
     return layer
 
 
-def _pool(flags: Flags, value: torch.Tensor, kind: Callable[..., torch.Tensor], **options: Any) -> torch.Tensor:
-    pads = flags.get("pads", [0] * 4)
-    if pads[:2] != pads[2:] or flags.get("auto_pad", b"NOTSET") != b"NOTSET":
-        raise NotImplementedError("pool with uneven padding")
-    ceil = bool(flags.get("ceil_mode", 0))
-    return kind(value, flags["kernel_shape"], flags.get("strides", 1), pads[:2], ceil_mode=ceil, **options)
+def _pool(flags: Flags, value: torch.Tensor, kind: str) -> torch.Tensor:
+    """MaxPool and AveragePool; padding is added by hand where it is uneven."""
+    pads, options = flags.get("pads", [0] * 4), {"ceil_mode": bool(flags.get("ceil_mode", 0))}
+    if flags.get("auto_pad", b"NOTSET") != b"NOTSET":
+        raise NotImplementedError("pool with auto_pad")
+    shape = flags["kernel_shape"], flags.get("strides", 1)
+    around = pads[1], pads[3], pads[0], pads[2]
+    if kind == "MaxPool":
+        return functional.max_pool2d(functional.pad(value, around, value=-torch.inf), *shape, **options)
+    counted = bool(flags.get("count_include_pad", 0))
+    if pads[:2] == pads[2:]:
+        return functional.avg_pool2d(value, *shape, pads[:2], count_include_pad=counted, **options)
+    mean = functional.avg_pool2d(functional.pad(value, around), *shape, **options)
+    ones = functional.pad(torch.ones(1, 1, *value.shape[2:]), around, value=float(counted))
+    return mean / functional.avg_pool2d(ones, *shape, **options)
 
 
 def _flat(value: torch.Tensor, target: Any) -> torch.Tensor:
@@ -116,10 +125,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "Add": lambda _, x, y: x + (y if isinstance(y, torch.Tensor) else torch.tensor(y)),
     "Sum": lambda _, x, *more: sum(more, x),
     "Concat": lambda f, *xs: torch.cat(xs, f["axis"]),
-    "MaxPool": lambda f, x: _pool(f, x, functional.max_pool2d),
-    "AveragePool": lambda f, x: _pool(
-        f, x, functional.avg_pool2d, count_include_pad=bool(f.get("count_include_pad", 0))
-    ),
+    "MaxPool": lambda f, x: _pool(f, x, "MaxPool"),
+    "AveragePool": lambda f, x: _pool(f, x, "AveragePool"),
     "GlobalAveragePool": lambda _, x: functional.adaptive_avg_pool2d(x, 1),
     "Flatten": lambda _, x: torch.flatten(x, 1),
     "Reshape": lambda _, x, target: _flat(x, target),
