@@ -23,7 +23,7 @@ def verdict(path: Path, result: onnx.ModelProto) -> tuple[str, str]:
     """What became of the model at `path`, and the reason where it is not `ok`."""
     before = onnx.load(str(path))
     try:
-        session = _session(before)
+        session = open_session(before)
         feed = _feed(path, before, session)
         expected = session.run(None, feed)
         if not _same(expected, session.run(None, feed)):
@@ -33,7 +33,7 @@ def verdict(path: Path, result: onnx.ModelProto) -> tuple[str, str]:
     if why := _interface_problem(before, result):
         return "interface", why
     try:
-        found = _session(result).run([o.name for o in session.get_outputs()], feed)
+        found = open_session(result).run([o.name for o in session.get_outputs()], feed)
     except Exception as error:  # noqa: BLE001
         return "unloadable", str(error)[:200]
     if not _same(expected, found):
@@ -47,7 +47,7 @@ def why_not(path: Path) -> str:
     """Why the original cannot be compared with, in a word; empty when it can."""
     try:
         model = onnx.load(str(path))
-        session = _session(model)
+        session = open_session(model)
         feed = _feed(path, model, session)
         return "" if _same(session.run(None, feed), session.run(None, feed)) else "random"
     except Exception:  # noqa: BLE001
@@ -57,7 +57,7 @@ def why_not(path: Path) -> str:
 def latency(path: Path, result: onnx.ModelProto, seconds: float = 3.0) -> tuple[float, float, float]:
     """Median of original / result over pairs in turn, and its quartiles; one thread, all of onnxruntime's optimizations."""
     before = onnx.load(str(path))
-    sessions = [_session(m, ort.GraphOptimizationLevel.ORT_ENABLE_ALL) for m in (before, result)]
+    sessions = [open_session(m, ort.GraphOptimizationLevel.ORT_ENABLE_ALL) for m in (before, result)]
     feed, ratios, end = _feed(path, before, sessions[0]), [], time.perf_counter() + seconds
     while len(ratios) < 15 or time.perf_counter() < end:
         times = [0.0, 0.0]
@@ -117,7 +117,8 @@ def with_stored_weights(path: Path, folder: Path) -> Path:
     return target
 
 
-def _session(model: onnx.ModelProto, level: Any = ort.GraphOptimizationLevel.ORT_DISABLE_ALL) -> Any:
+def open_session(model: onnx.ModelProto, level: Any = ort.GraphOptimizationLevel.ORT_DISABLE_ALL) -> Any:
+    """One thread, on the CPU."""
     options = ort.SessionOptions()
     options.graph_optimization_level, options.intra_op_num_threads, options.log_severity_level = level, 1, 4
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
