@@ -103,9 +103,7 @@ def _search(ledger: Ledger, tuning: Iterable[Batch], round_to: int) -> None:
         return not found, figures.get("agreement", figures.get("sqnr_db", 0.0))
 
     config = ledger.config
-    found = lossy.search(
-        ledger.best, tuning, accept, by=config.prune_by, round_to=round_to, observer=ledger.observer
-    )
+    found = lossy.search(ledger.best, tuning, accept, by=config.prune_by, round_to=round_to, observer=ledger.observer)
     tried = tuple(
         f"{ratio:.0%} fewer {config.prune_by}: {score:.4g}, {'holds' if good else 'does not hold'} the budget"
         for ratio, good, score in found.tried
@@ -128,7 +126,9 @@ def _doubt(o: OutputMetrics, limit: float) -> str | None:
     if low < limit:
         return f"output {o.name!r}: {o.decisions} decisions, of which {o.agreement:.4f} agree, do not show {limit:g}: give more data"
     if o.balanced is not None and o.balanced < limit:
-        return f"output {o.name!r} agrees in {o.balanced:.4f} of its decisions, class by class, below the limit {limit:g}"
+        return (
+            f"output {o.name!r} agrees in {o.balanced:.4f} of its decisions, class by class, below the limit {limit:g}"
+        )
     return None
 
 

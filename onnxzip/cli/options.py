@@ -63,10 +63,13 @@ Prune = Annotated[
 PruneBy = Annotated[str, typer.Option("--prune-by", help=f"What the share is of: {' or '.join(PRUNE_BY)}.")]
 RoundTo = Annotated[
     int | None,
-    _option("--round-to", help="Pruned layers end at a multiple of so many channels. Default: the target's (8 on cpu)."),
+    _option(
+        "--round-to", help="Pruned layers end at a multiple of so many channels. Default: the target's (8 on cpu)."
+    ),
 ]
 AllowUnverified = Annotated[
-    bool, typer.Option("--allow-unverified", help="Prune without data, by the size of weights; what it cost is unknown.")
+    bool,
+    typer.Option("--allow-unverified", help="Prune without data, by the size of weights; what it cost is unknown."),
 ]
 MinAgreement = Annotated[
     float | None, typer.Option(help="Smallest share of equal decisions, of outputs that look like class scores.")

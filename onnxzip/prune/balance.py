@@ -5,8 +5,9 @@ of them, carried out on every weight that knows them, leaves the model as it is.
 
 1. a *cell* is a set of classes that lie in the same rows of the same balances, made by the same layers. With g groups on
    both sides of a shuffle, cell (i, j) holds what leaves group i and arrives in group j.
-2. a *family* is a set of cells that share a balance. All cells of a family lose equally many channels, which keeps every row
-   equal (checked: cells must weigh the same in each row; a family where they do not loses nothing).
+2. a *family* is a set of cells that share a balance. What its cells lose must add up to the same in each row. Two ways always or often
+   do: each cell loses as many as the others (where each row holds as many cells), or in proportion to its size. Where a row
+   holds channels that cannot go, nothing goes: they keep their places, so that others cannot take them.
 3. what goes is moved to the end of its cell, so that shuffles, which only know positions, still bring every channel
    to its place: with k channels less in each of the cells (i, 0), (i, 1), ..., the borders between them move by k each, exactly
    as Reshape and Transpose move them.
@@ -26,20 +27,36 @@ from onnxzip.prune.labels import Flags, Ids
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """Cells that lose equally many of their classes. `why` says what balances them; `solvable`: whether they can lose any."""
+    """Cells that lose channels together.
+
+    Attributes:
+        cells: the classes of each.
+        ways: how many each cell may lose at a time; several ways add up.
+        why: what balances them.
+    """
 
     cells: tuple[Ids, ...]
+    ways: tuple[Ids, ...]
     why: str
-    solvable: bool
 
     def spared(self, kept: Flags) -> Flags:
         """`kept`, and the classes that stay because others of the family cannot go."""
         free = [cell[~kept[cell]] for cell in self.cells]
-        count = min(len(f) for f in free) if self.solvable else 0
+        counts = self._most(np.array([len(f) for f in free], np.int64))
         filled = kept.copy()
-        for classes in free:
+        for classes, count in zip(free, counts.tolist(), strict=True):
             filled[classes[: len(classes) - count]] = True
         return filled
+
+    def _most(self, free: Ids) -> Ids:
+        """How many of each cell can go when so many of each would."""
+        found = np.zeros_like(free)
+        for ways in (self.ways, self.ways[::-1]):
+            counts = np.zeros_like(free)
+            for way in ways:
+                counts += way * int(((free - counts) // way).min())
+            found = max(found, counts, key=lambda c: int(c.sum()))
+        return found
 
 
 def families(state: Analysis, roots: Ids) -> list[Family]:
@@ -131,14 +148,21 @@ def _connected(cells: dict[object, list[int]]) -> list[dict[object, list[int]]]:
 
 
 def _family(cells: list[tuple[object, list[int]]], rows: list[tuple[Ids, str]]) -> Family:
-    weights: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for key, _ in cells:
-        for number, row in key[0]:  # type: ignore[index]
-            weights[number][row] += 1
-    solvable = all(
-        rows[number][0].all()  # channels that cannot go keep their places, so that others cannot take them
-        and len(found) == len(rows[number][0])
-        and len(set(found.values())) == 1
-        for number, found in weights.items()
-    )
-    return Family(tuple(np.array(c, np.int64) for _, c in cells), rows[min(weights)][1], solvable)
+    places = [key[0] for key, _ in cells]  # type: ignore[index]
+    numbers = sorted({number for own in places for number, _ in own})
+    sizes = np.array([len(c) for _, c in cells], np.int64)
+    ways = [np.ones_like(sizes), sizes // np.gcd.reduce(sizes)]
+    fixed = any(not rows[number][0].all() for number in numbers)
+    fitting = [] if fixed else [way for way in ways if _fits(way, places, numbers, rows)]
+    if len(fitting) > 1 and (fitting[0] == fitting[1]).all():
+        fitting.pop()
+    return Family(tuple(np.array(c, np.int64) for _, c in cells), tuple(fitting), rows[numbers[0]][1])
+
+
+def _fits(way: Ids, places: list[list[tuple[int, int]]], numbers: list[int], rows: list[tuple[Ids, str]]) -> bool:
+    """Whether all rows of each balance lose the same."""
+    lost = {number: np.zeros(len(rows[number][0]), np.int64) for number in numbers}
+    for count, own in zip(way.tolist(), places, strict=True):
+        for number, row in own:
+            lost[number][row] += count
+    return all(len(set(found.tolist())) == 1 for found in lost.values())
