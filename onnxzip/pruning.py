@@ -14,8 +14,7 @@ from onnxzip.config import Config
 from onnxzip.errors import UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.save import model_bytes
-from onnxzip.prune import eliminate
-from onnxzip.prune import lossy
+from onnxzip.prune import eliminate, lossy
 from onnxzip.prune.reduction import Reduction
 from onnxzip.quantize.targets import target_row
 from onnxzip.records import OutputMetrics, Verdict

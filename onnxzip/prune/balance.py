@@ -5,9 +5,12 @@ of them, carried out on every weight that knows them, leaves the model as it is.
 
 1. a *cell* is a set of classes that lie in the same rows of the same balances, made by the same layers. With g groups on
    both sides of a shuffle, cell (i, j) holds what leaves group i and arrives in group j.
-2. a *family* is a set of cells that share a balance. What its cells lose must add up to the same in each row. Two ways always or often
-   do: each cell loses as many as the others (where each row holds as many cells), or in proportion to its size. Where a row
-   holds channels that cannot go, nothing goes: they keep their places, so that others cannot take them.
+2. a *family* is a set of cells that share a balance. How many each cell loses is an integer program (solved by HiGHS, through scipy):
+
+       maximize Σ_c w_c k_c    so that    0 ≤ k_c ≤ free_c,    Σ_c n_bc(row) k_c is the same for all rows of each balance b,
+
+   with n_bc(row) the positions that a class of cell c has in a row, and w_c how many channels go with it. Where a row holds
+   channels that cannot go, nothing goes: they keep their places, so that others cannot take them.
 3. what goes is moved to the end of its cell, so that shuffles, which only know positions, still bring every channel
    to its place: with k channels less in each of the cells (i, 0), (i, 1), ..., the borders between them move by k each, exactly
    as Reshape and Transpose move them.
@@ -31,12 +34,14 @@ class Family:
 
     Attributes:
         cells: the classes of each.
-        ways: how many each cell may lose at a time; several ways add up.
+        weights: how many channels go with a class of each.
+        equations: what must be 0 of the numbers that go, shape (equations, cells); None where nothing can go.
         why: what balances them.
     """
 
     cells: tuple[Ids, ...]
-    ways: tuple[Ids, ...]
+    weights: Ids
+    equations: Ids | None
     why: str
 
     def spared(self, kept: Flags) -> Flags:
@@ -50,13 +55,22 @@ class Family:
 
     def _most(self, free: Ids) -> Ids:
         """How many of each cell can go when so many of each would."""
-        found = np.zeros_like(free)
-        for ways in (self.ways, self.ways[::-1]):
-            counts = np.zeros_like(free)
-            for way in ways:
-                counts += way * int(((free - counts) // way).min())
-            found = max(found, counts, key=lambda c: int(c.sum()))
-        return found
+        if self.equations is None or not free.any():
+            return np.zeros_like(free)
+        if not (self.equations @ free).any():
+            return free
+        from scipy.optimize import Bounds, LinearConstraint, milp
+
+        limits = LinearConstraint(self.equations, 0, 0)
+        found = milp(-self.weights, integrality=np.ones(len(free)), bounds=Bounds(0, free), constraints=limits)
+        return np.zeros_like(free) if found.x is None else np.round(found.x).astype(np.int64)
+
+    @property
+    def unit(self) -> Ids | None:
+        """The fewest that each cell can lose when all lose some: one each where that fits, else in proportion to their sizes."""
+        sizes = np.array([len(c) for c in self.cells], np.int64)
+        ways = (np.ones_like(sizes), sizes // np.gcd.reduce(sizes))
+        return next((w for w in ways if self.equations is not None and not (self.equations @ w).any()), None)
 
 
 def families(state: Analysis, roots: Ids) -> list[Family]:
@@ -149,20 +163,19 @@ def _connected(cells: dict[object, list[int]]) -> list[dict[object, list[int]]]:
 
 def _family(cells: list[tuple[object, list[int]]], rows: list[tuple[Ids, str]]) -> Family:
     places = [key[0] for key, _ in cells]  # type: ignore[index]
+    weights = np.array([len(key[1]) for key, _ in cells], np.int64)  # type: ignore[index]
     numbers = sorted({number for own in places for number, _ in own})
-    sizes = np.array([len(c) for _, c in cells], np.int64)
-    ways = [np.ones_like(sizes), sizes // np.gcd.reduce(sizes)]
+    blocks = []
+    for number in numbers:
+        held = np.zeros((len(rows[number][0]), len(cells)), np.int64)
+        for cell, own in enumerate(places):
+            for other, row in own:
+                held[row, cell] += other == number
+        blocks.append(held[1:] - held[:1])
     fixed = any(not rows[number][0].all() for number in numbers)
-    fitting = [] if fixed else [way for way in ways if _fits(way, places, numbers, rows)]
-    if len(fitting) > 1 and (fitting[0] == fitting[1]).all():
-        fitting.pop()
-    return Family(tuple(np.array(c, np.int64) for _, c in cells), tuple(fitting), rows[numbers[0]][1])
-
-
-def _fits(way: Ids, places: list[list[tuple[int, int]]], numbers: list[int], rows: list[tuple[Ids, str]]) -> bool:
-    """Whether all rows of each balance lose the same."""
-    lost = {number: np.zeros(len(rows[number][0]), np.int64) for number in numbers}
-    for count, own in zip(way.tolist(), places, strict=True):
-        for number, row in own:
-            lost[number][row] += count
-    return all(len(set(found.tolist())) == 1 for found in lost.values())
+    return Family(
+        tuple(np.array(c, np.int64) for _, c in cells),
+        weights,
+        None if fixed else np.concatenate(blocks),
+        rows[numbers[0]][1],
+    )

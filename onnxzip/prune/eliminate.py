@@ -24,8 +24,8 @@ from onnxzip.prune.balance import arrived
 from onnxzip.prune.classes import Decision, decide
 from onnxzip.prune.labels import Ids
 from onnxzip.prune.record import Elimination
-from onnxzip.records import Width
 from onnxzip.prune.rules import analyse
+from onnxzip.records import Width
 
 ROUNDS = 8
 """One round finds all there is, but for what the merging of constants sets free; each round removes at least one channel."""
