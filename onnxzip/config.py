@@ -136,9 +136,9 @@ class Config:
 
     def _check_prune(self) -> None:
         share = self.prune
-        if share is not None and share != "auto":
-            if isinstance(share, (bool, str)) or not isinstance(share, (int, float)) or not 0 < share < 1:
-                raise UsageError(f'prune is a share strictly between 0 and 1, or "auto", not {share!r}')
+        number = isinstance(share, (int, float)) and not isinstance(share, bool)
+        if share not in (None, "auto") and not (number and 0 < float(share) < 1):
+            raise UsageError(f'prune is a share strictly between 0 and 1, or "auto", not {share!r}')
         if self.round_to is not None and (
             isinstance(self.round_to, bool) or not isinstance(self.round_to, int) or self.round_to < 1
         ):
