@@ -9,7 +9,7 @@ Without data: the L2 norm of all weights that make or read a class, each weight 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,10 @@ from onnxzip.prune.labels import Ids, Numbers
 from onnxzip.prune.moments import Moments, ridge
 from onnxzip.prune.obs import Reader, Separate, greedy, sum_of
 from onnxzip.prune.patches import site_of
+from onnxzip.prune.sensitivity import TRIED, Change, Few, Trial, every, scaled
+from onnxzip.prune.write import held_bias
 
-ENOUGH = 2
+ENOUGH = 0.5
 """Rows for each input of a layer, for its family to be pruned by what they say."""
 
 STAY = 16
@@ -48,6 +50,7 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
     reads = [_readers(state, roots, f) for f in families]
     looks = [[_look(r) for r in own] for own in reads]
     orders: list[Order | None] = [None] * len(families)
+    trials: list[Trial | None] = [None] * len(families)
     notes: list[str] = []
     for numbers in chunks(looks):
         unique = {k.name: k for n in numbers for k in looks[n]}
@@ -59,8 +62,10 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
                 notes.append(f"{families[n].name}: stays, for {label(few.node)} reads {width} inputs and there are {rows} rows only")
                 continue
             own = [reader for r in reads[n] for reader in _columns(r, found[_name(r)], roots, families[n])]
-            orders[n] = _order(families[n], own)
-    return Ranked(tuple(orders), tuple(notes))
+            orders[n] = order = _order(families[n], own)
+            trials[n] = _trial(order, reads[n], found, roots, families[n])
+    few = Few(view.data, every(view.data))
+    return Ranked(tuple(scaled(state.model, orders, trials, few, view.passes, view.observer)), tuple(notes))
 
 
 def by_magnitude(state: Analysis, roots: Ids, families: Sequence[Family]) -> Ranked:
@@ -96,6 +101,32 @@ def _order(family: Family, readers: Sequence[Reader]) -> Order:
     return Order(family.classes[order], costs)
 
 
+def _trial(order: Order, reads: Sequence[Read], found: Mapping[str, Moments], roots: Ids, family: Family) -> Trial | None:
+    """The readers without the first classes to go, for `sensitivity`."""
+    size = min(max(1, len(family.classes) // TRIED), len(order.classes))
+    gone = np.searchsorted(family.classes, order.classes[:size])
+    changes = []
+    for read in reads:
+        moments, taps = found[_name(read)], read.taps
+        new, shift = [], []
+        for group, reader in enumerate(_columns(read, moments, roots, family)):
+            full, out = reader.weights.copy(), np.isin(reader.owners, gone)
+            reader.remove(gone)
+            full[:, out] = 0
+            if not isinstance(reader, Separate):
+                full[:, ~out] = reader.weights
+            new.append(full)
+            shift.append((_blocks(read)[group] - full) @ (moments.total[group] / moments.count))
+        matrix = np.concatenate(new)
+        if _points(read):
+            matrix = matrix.reshape(len(taps), -1, len(read.ids)).swapaxes(1, 2)
+        bias = None
+        if read.bias is not None:
+            bias = held_bias(read.bias, len(read.outs)) + read.alpha / read.beta * np.concatenate(shift)
+        changes.append(Change(read, matrix.reshape(taps.shape), bias))
+    return Trial(tuple(changes), float(order.costs[:size].sum()))
+
+
 def _readers(state: Analysis, roots: Ids, family: Family) -> list[Read]:
     return [r for r in state.reads if np.isin(roots[r.ids], family.classes).any() and site_of(r.node) is not None]
 
@@ -120,7 +151,7 @@ def _look(read: Read) -> Look:
 
 
 def _too_few(read: Read, moments: Moments) -> bool:
-    return moments.count < ENOUGH * _width(read) // read.groups
+    return moments.count < ENOUGH * _width(read) / read.groups
 
 
 def _columns(read: Read, moments: Moments, roots: Ids, family: Family) -> list[Reader]:
@@ -129,13 +160,18 @@ def _columns(read: Read, moments: Moments, roots: Ids, family: Family) -> list[R
     index = np.full(len(roots), -1, np.int64)
     index[family.classes] = np.arange(len(family.classes))
     owners = np.repeat(index[roots[read.ids]], taps).reshape(read.groups, -1)
-    weights = read.taps.astype(np.float64)
-    weights = weights.swapaxes(1, 2).reshape(-1, len(read.ids)) if _points(read) else weights.reshape(len(weights), -1)
-    blocks = weights.reshape(read.groups, -1, weights.shape[1])
+    blocks = _blocks(read)
     centred = read.bias is not None
     found = [moments.covariance(g, centred=centred) for g in range(read.groups)]
     scale = sum(_energy(w, c) for w, c in zip(blocks, found, strict=True))
     return [_reader(w, c, o, max(scale, 1e-30), moments.count) for w, c, o in zip(blocks, found, owners, strict=True)]
+
+
+def _blocks(read: Read) -> Numbers:
+    """The weights of each group, shape (groups, outputs, inputs)."""
+    weights = read.taps.astype(np.float64)
+    weights = weights.swapaxes(1, 2).reshape(-1, len(read.ids)) if _points(read) else weights.reshape(len(weights), -1)
+    return np.asarray(weights.reshape(read.groups, -1, weights.shape[1]))
 
 
 def _energy(weights: Numbers, covariance: Numbers) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from onnxzip.prune.labels import Flags, Ids, Numbers
 
-BLOCKS = 32
+BLOCKS = 24
 """The part of the remaining groups that goes at once, as a divisor; one by one below this many."""
 
 CANDIDATES = 4
@@ -58,9 +58,11 @@ class Reader:
         if not out.any():
             return
         keep = ~out
-        pull = np.linalg.solve(self.inverse[np.ix_(out, out)], self.inverse[np.ix_(out, keep)])
+        rows = self.inverse[out]
+        pull = np.linalg.solve(rows[:, out], rows[:, keep])
         self.weights = self.weights[:, keep] - self.weights[:, out] @ pull
-        self.inverse = self.inverse[np.ix_(keep, keep)] - self.inverse[np.ix_(keep, out)] @ pull
+        push, self.inverse = self.inverse[keep][:, out], self.inverse[keep][:, keep]
+        self.inverse -= push @ pull
         self.owners = self.owners[keep]
 
     def restricted(self, groups: Ids) -> Reader:

@@ -26,8 +26,9 @@ from onnxzip.prune.labels import Numbers
 from onnxzip.prune.moments import LIMIT_BYTES, Moments, ridge, square_bytes
 from onnxzip.prune.patches import sample
 from onnxzip.prune.probe import Arrays, real_tokens, values
+from onnxzip.prune.write import put, put_weights
 
-ENOUGH = 1.5
+ENOUGH = 0.5
 """Rows for each input of a layer, for it to be re-fitted."""
 
 _Stored = dict[str, list[np.ndarray]]
@@ -145,11 +146,9 @@ def _solve(state: Analysis, fit: Fit, moments: Moments, names: edit.Names) -> st
     bias = np.concatenate([b for _, b in solved]) / read.beta
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
         return "the fit is not finite"
-    shape = tuple(tensor.shape.numpy())
-    content = (weights[:, :, 0].T if read.axis == 0 else weights).reshape(shape)
-    old.const_value = ir.tensor(np.ascontiguousarray(content).astype(tensor.dtype.numpy()), name=old.name)
+    put_weights(state.model, read.node, read, weights, names)
     if fit.bias is not None:
-        _put_bias(state.model, fit, bias.astype(tensor.dtype.numpy()), names)
+        put(state.model, fit.bias, bias.astype(tensor.dtype.numpy()), names)
     return ""
 
 
@@ -162,19 +161,3 @@ def _solution(start: Numbers, moments: Moments, group: int, *, centred: bool) ->
     if not centred:
         return weights, np.zeros(len(start))
     return weights, (moments.aim[group] - weights @ moments.total[group]) / moments.count
-
-
-def _put_bias(model: ir.Model, fit: Fit, bias: np.ndarray, names: edit.Names) -> None:
-    """Write the bias in place where nothing else reads it, else beside it."""
-    if fit.bias is None:
-        return
-    node, index = fit.bias
-    old = node.inputs[index] if index < len(node.inputs) else None
-    tensor = None if old is None else old.const_value
-    if old is not None and tensor is not None and tensor.size == bias.size and old.is_initializer() and len(old.uses()) == 1:
-        old.const_value = ir.tensor(bias.reshape(tensor.shape.numpy()), name=old.name)
-        return
-    if index >= len(node.inputs):
-        node.resize_inputs(index + 1)
-    node.replace_input_with(index, edit.add_constant(model.graph, bias, names.fresh(f"{node.outputs[0].name}_bias")))
-    edit.discard([old])
