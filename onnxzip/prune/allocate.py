@@ -2,7 +2,8 @@
 
 `gain = Δcost / Δsize` of the next step of every lane (see `families`), smallest first. A lane whose later steps are cheaper than
 its next one is judged by the best average over the steps ahead, so that a costly first step does not hide a cheap tail.
-Sizes are products over axes, so what a step saves shrinks as its neighbours shrink: it is reckoned anew.
+Sizes are products over axes, so what a step saves shrinks as its neighbours shrink: it is reckoned anew. When enough is saved,
+the dearest of the steps that are not needed after all are taken back.
 """
 
 from __future__ import annotations
@@ -31,16 +32,23 @@ class _Lane:
     profile: list[int]
     touches: list[tuple[int, int, Ids]] = field(default_factory=list)
     done: int = 0
+    steps: list[int] = field(default_factory=list)
     offer: tuple[float, int] | None = None
 
 
 def allocate(
-    families: Sequence[Family], orders: Sequence[Order | None], terms: Sequence[Term], ratio: float, round_to: int, classes: int
+    families: Sequence[Family],
+    orders: Sequence[Order | None],
+    terms: Sequence[Term],
+    ratio: float,
+    round_to: int,
+    classes: int,
 ) -> tuple[Flags, float]:
     """Which classes go so that the terms shrink by `ratio`, or as far as they can.
 
     Args:
-        families, orders: the families, and the order of each (None for one that stays).
+        families: the families.
+        orders: the order of each, None for one that stays.
         terms: what to save.
         ratio: how much of it, 0 to 1; exceeded by one step at most.
         round_to: widths become multiples of this.
@@ -56,8 +64,12 @@ def allocate(
         if best is None:
             break
         lane, count = best
-        gone[lane.classes[lane.done : lane.done + count]] = True
+        lane.steps.append(count)
         books.take(lane, count)
+    while (spare := books.spare(books.saved - ratio * books.total, round_to)) is not None:
+        books.take(spare, -spare.steps.pop())
+    for lane in books.lanes:
+        gone[lane.classes[: lane.done]] = True
     return gone, books.saved / max(books.total, 1e-30)
 
 
@@ -98,8 +110,24 @@ class _Books:
                 found = price, lane, count
         return None if found is None else found[1:]
 
+    def spare(self, excess: float, round_to: int) -> _Lane | None:
+        """The lane whose last step is the dearest of those that save no more than `excess`."""
+        found: tuple[float, _Lane] | None = None
+        for lane in self.lanes:
+            if not lane.steps:
+                continue
+            count = lane.steps[-1]
+            before = zip(self.widths[lane.family], lane.profile, strict=True)
+            if any(p and (w + count * p) % round_to and len(lane.steps) > 1 for w, p in before):
+                continue
+            saving = -self._saving(lane, -count)
+            price = float(lane.costs[lane.done - count : lane.done].sum()) / max(saving, 1e-30)
+            if saving <= excess and (found is None or price > found[0]):
+                found = price, lane
+        return None if found is None else found[1]
+
     def take(self, lane: _Lane, count: int) -> None:
-        """Let the next classes of a lane go."""
+        """Let the next classes of a lane go, or the last come back where `count` is negative."""
         self.saved += self._saving(lane, count)
         for t, axis, sums in lane.touches:
             self.kept[t][axis] -= int(sums[lane.done + count] - sums[lane.done])

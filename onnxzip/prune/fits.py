@@ -103,9 +103,7 @@ def _fit(read: Read, left: Kept, levels: Mapping[ir.Value, int], order: Mapping[
     target = out if point is out else point
     if shortcut is not None:
         target = next(iter(point.uses())).node.outputs[0]
-    return Fit(
-        read, look, left.outs, target.name or "", None if shortcut is None else shortcut.name, read.bias, level
-    )
+    return Fit(read, look, left.outs, target.name or "", None if shortcut is None else shortcut.name, read.bias, level)
 
 
 def _shortcut(point: ir.Value, node: ir.Node, order: Mapping[ir.Node, int]) -> ir.Value | None:

@@ -56,10 +56,12 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
         unique = {k.name: k for n in numbers for k in looks[n]}
         found = gather(state.model, list(unique.values()), view, "look at what layers read") if unique else {}
         for n in numbers:
-            few = next((r for r in reads[n] if _too_few(r, found[_name(r)])), None)
-            if few is not None:
-                rows, width = found[_name(few)].count, _width(few) // few.groups
-                notes.append(f"{families[n].name}: stays, for {label(few.node)} reads {width} inputs and there are {rows} rows only")
+            short = next((r for r in reads[n] if _too_few(r, found[_name(r)])), None)
+            if short is not None:
+                rows, width = found[_name(short)].count, _width(short) // short.groups
+                notes.append(
+                    f"{families[n].name}: stays, for {label(short.node)} reads {width} inputs and there are {rows} rows only"
+                )
                 continue
             own = [reader for r in reads[n] for reader in _columns(r, found[_name(r)], roots, families[n])]
             orders[n] = order = _order(families[n], own)
@@ -101,7 +103,9 @@ def _order(family: Family, readers: Sequence[Reader]) -> Order:
     return Order(family.classes[order], costs)
 
 
-def _trial(order: Order, reads: Sequence[Read], found: Mapping[str, Moments], roots: Ids, family: Family) -> Trial | None:
+def _trial(
+    order: Order, reads: Sequence[Read], found: Mapping[str, Moments], roots: Ids, family: Family
+) -> Trial | None:
     """The readers without the first classes to go, for `sensitivity`."""
     size = min(max(1, len(family.classes) // TRIED), len(order.classes))
     gone = np.searchsorted(family.classes, order.classes[:size])

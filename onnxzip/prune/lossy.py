@@ -106,9 +106,7 @@ def rank_by_magnitude(model: ir.Model) -> Ranking:
     return Ranking(tuple(found), importance.by_magnitude(state, roots, found), sizes(state, roots, shapes), Passes())
 
 
-def shrink(
-    model: ir.Model, ranking: Ranking, *, ratio: float, by: str = BY[0], round_to: int = 8
-) -> Shrunk:
+def shrink(model: ir.Model, ranking: Ranking, *, ratio: float, by: str = BY[0], round_to: int = 8) -> Shrunk:
     """Remove the channels that cost least, by a ranking of this very model.
 
     Args:
@@ -125,14 +123,10 @@ def shrink(
     result = model.clone()
     state = analyse(result)
     roots = state.channels.roots()
-    gone, _ = allocate(
-        ranking.families, ranking.ranked.orders, ranking.sizes.terms(by), ratio, round_to, len(roots)
-    )
+    gone, _ = allocate(ranking.families, ranking.ranked.orders, ranking.sizes.terms(by), ratio, round_to, len(roots))
     none = np.zeros(len(roots), np.bool_)
     decision = Decision(roots, gone, none, none, {})
-    kept = {
-        r.node.outputs[0].name or "": Kept(~decision.leaves(r.ids), ~decision.leaves(r.outs)) for r in state.reads
-    }
+    kept = {r.node.outputs[0].name or "": Kept(~decision.leaves(r.ids), ~decision.leaves(r.outs)) for r in state.reads}
     record = Reduction(
         by=by,
         asked=ratio,
@@ -186,7 +180,7 @@ def prune(
     shrunk = shrink(model, rank(model, data, rows=rows, observer=observer), ratio=ratio, by=by, round_to=round_to)
     if not refit:
         return shrunk.model, shrunk.record
-    return _refit(model, shrunk, data, rows, observer)
+    return _refit(model, shrunk, data, rows=rows, observer=observer)
 
 
 def prune_by_magnitude(
@@ -229,8 +223,11 @@ def search(
         model: the model. It is not changed.
         data: what to rank and re-fit on.
         accept: the judge.
-        by, round_to, rows, observer: see `shrink` and `rank`.
+        by: see `shrink`.
+        round_to: see `shrink`.
         grid: ratios, ascending.
+        rows: see `rank`.
+        observer: follows it.
     """
     ranking = rank(model, data, rows=rows, observer=observer)
     low, high = 0, len(grid)
@@ -241,7 +238,7 @@ def search(
         shrunk = shrink(model, ranking, ratio=grid[middle], by=by, round_to=round_to)
         if not shrunk.record.removed:
             return Found(None, None, tuple(tried), "no channel can go at all")
-        candidate = _refit(model, shrunk, data, rows, observer)
+        candidate = _refit(model, shrunk, data, rows=rows, observer=observer)
         good, score = accept(candidate[0])
         tried.append((grid[middle], good, score))
         if good:
@@ -305,4 +302,4 @@ def _stayed(state: Analysis, roots: Ids, ids: Ids, round_to: int) -> tuple[str, 
     reasons = [f"{len(frozen)}: {'; '.join(state.channels.reasons(frozen))}"] if frozen else []
     free = len(ids) - len(frozen)
     rounded = f", at a width that is a multiple of {round_to}" if len(ids) % round_to == 0 and round_to > 1 else ""
-    return tuple([*([f"{free}: in use{rounded}"] if free else []), *reasons])
+    return (*([f"{free}: in use{rounded}"] if free else []), *reasons)

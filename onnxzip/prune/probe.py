@@ -78,7 +78,11 @@ def token_mask(model: ir.Model, data: Iterable[Batch]) -> str | None:
     An input of whole numbers and two axes that holds only 0 and 1 on all batches, with a 1 in every row and a 0 somewhere;
     of several such inputs the one that has "mask" in its name.
     """
-    names = [v.name or "" for v in model.graph.inputs if v.dtype is not None and (v.dtype.is_integer() or v.dtype == ir.DataType.BOOL)]
+    names = [
+        v.name or ""
+        for v in model.graph.inputs
+        if v.dtype is not None and (v.dtype.is_integer() or v.dtype == ir.DataType.BOOL)
+    ]
     zeros = dict.fromkeys(names, False)
     if not names:
         return None

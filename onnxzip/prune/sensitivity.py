@@ -36,6 +36,8 @@ BATCHES = 8
 SAMPLES = 16
 """Samples to run on at least, if there are so many."""
 
+POWER = 1.0
+
 RANGE = 100.0
 """Scales are held within this factor of their median."""
 
@@ -70,11 +72,16 @@ class Few:
 
     def __len__(self) -> int:
         """How many there are."""
-        return -(-count(self.data) // self.every)
+        return (count(self.data) + self.every - 1) // self.every
 
 
 def scaled(
-    model: ir.Model, orders: Sequence[Order | None], trials: Sequence[Trial | None], few: Few, passes: Passes, observer: Observer
+    model: ir.Model,
+    orders: Sequence[Order | None],
+    trials: Sequence[Trial | None],
+    few: Few,
+    passes: Passes,
+    observer: Observer,
 ) -> list[Order | None]:
     """The orders with their costs brought to the scale of the model's outputs."""
     names = [o.name or "" for o in model.graph.outputs]
@@ -86,7 +93,7 @@ def scaled(
             if trial is None or trial.foretold <= 0:
                 continue
             error = _error(reference, _outputs(_changed(model, trial), names, few, Passes()))
-            scales[number] = error / trial.foretold
+            scales[number] = (error / trial.foretold) ** POWER
             passes.sweeps, passes.cost = passes.sweeps + 1, passes.cost + share
             done()
     middle = float(np.nanmedian(scales)) if np.isfinite(scales).any() else 1.0
@@ -114,8 +121,12 @@ def _error(reference: Sequence[dict[str, np.ndarray]], found: Sequence[dict[str,
     for name in reference[0]:
         if reference[0][name].dtype.kind != "f":
             continue
-        right = np.concatenate([r[name].reshape(-1, r[name].shape[-1] if r[name].ndim else 1) for r in reference]).astype(np.float64)
-        wrong = np.concatenate([f[name].reshape(-1, f[name].shape[-1] if f[name].ndim else 1) for f in found]).astype(np.float64)
+        right = np.concatenate(
+            [r[name].reshape(-1, r[name].shape[-1] if r[name].ndim else 1) for r in reference]
+        ).astype(np.float64)
+        wrong = np.concatenate([f[name].reshape(-1, f[name].shape[-1] if f[name].ndim else 1) for f in found]).astype(
+            np.float64
+        )
         spread = float(((right - right.mean(axis=0)) ** 2).sum()) or float((right**2).sum())
         errors.append(float(((right - wrong) ** 2).sum()) / max(spread, 1e-30))
     return float(np.mean(errors)) if errors else 0.0

@@ -16,7 +16,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.walk import is_op
@@ -84,9 +83,10 @@ def _multiply_adds(state: Analysis, roots: Ids, node: ir.Node, shapes: Mapping[s
         if node.op_type == "ConvTranspose":
             uses = 1 if left is None else math.prod(left) // max(1, left[1])
         else:
-            channels = right[-1] if node.op_type != "Conv" else right[0]
-            if node.op_type == "Gemm" and node.attributes.get_int("transB", 0):
-                channels = right[0]
+            rows_first = node.op_type == "Conv" or (
+                node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
+            )
+            channels = right[0] if rows_first else right[-1]
             uses = 1 if out is None else math.prod(out) // max(1, channels)
         return _term(uses, right, state.cuts.get((node, 1), {}), roots)
     if left is None or right is None or out is None or not left:
@@ -129,9 +129,3 @@ def _term(uses: float, shape: Shape, cuts: Mapping[int, Ids], roots: Ids) -> Ter
     live = {axis: ids for axis, ids in cuts.items() if roots[ids].any()}
     unit = uses * math.prod(size for axis, size in enumerate(shape) if axis not in live)
     return Term(float(unit), tuple(roots[ids] for ids in live.values()))
-
-
-def elements(terms: Iterable[Term], classes: int) -> float:
-    """The sum of terms when nothing goes."""
-    nothing = np.zeros(classes, np.bool_)
-    return sum(t.value(nothing) for t in terms)

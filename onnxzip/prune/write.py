@@ -45,4 +45,6 @@ def held_bias(slot: Slot, count: int) -> Numbers:
 
 
 def _alone(value: ir.Value) -> bool:
-    return value.is_initializer() and not value.is_graph_input() and len(value.uses()) == 1 and not value.is_graph_output()
+    return (
+        value.is_initializer() and not value.is_graph_input() and len(value.uses()) == 1 and not value.is_graph_output()
+    )
