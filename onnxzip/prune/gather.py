@@ -24,6 +24,10 @@ ROWS = 16384
 """Rows a layer: more change nothing that can be measured."""
 
 
+MIN_BATCHES = 4
+"""Batches from which on whole batches are dealt to the halves."""
+
+
 @dataclass(frozen=True)
 class Look:
     """A layer to look at: its output value (its name among layers), its input value, how it reads, and its groups."""
@@ -37,7 +41,7 @@ class Look:
     @property
     def bytes(self) -> int:
         """Memory for its second moments."""
-        return square_bytes(self.width, self.groups)
+        return 2 * square_bytes(self.width, self.groups)
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,10 @@ def gather(
     outputs: int | dict[str, int] = 0,
     more: Sequence[str] = (),
     targets: Targets | None = None,
-) -> dict[str, Moments]:
-    """Moments of all these layers' rows in one run over the data.
+) -> dict[str, tuple[Moments, Moments]]:
+    """Moments of all these layers' rows in one run over the data, in two halves.
+
+    Batches go to the halves in turns; where there are few of them, the first rows of each to one and the others to the other.
 
     Args:
         model: the model.
@@ -89,7 +95,8 @@ def gather(
         ModelError: a layer's input does not have the width that its weights want.
     """
     sizes = outputs if isinstance(outputs, dict) else {}
-    found = {k.name: Moments(k.width, k.groups, sizes.get(k.name, 0)) for k in looks}
+    pairs = {k.name: tuple(Moments(k.width, k.groups, sizes.get(k.name, 0)) for _ in range(2)) for k in looks}
+    few = count(view.data) < MIN_BATCHES
     wanted = [*(k.value for k in looks), *more]
     for number, (batch, arrays) in enumerate(values(model, wanted, view.data, view.passes, view.observer, what)):
         for look in looks:
@@ -98,8 +105,16 @@ def gather(
             rows = look.site.rows(array, where).reshape(len(where), -1)
             if rows.shape[1] != look.width:
                 raise ModelError(f"{look.value!r} has {rows.shape[1]} elements a row where {look.width} are read")
-            found[look.name].add(rows, None if targets is None else targets(look, number, where, arrays))
-    return found
+            aims = None if targets is None else targets(look, number, where, arrays)
+            for half in range(2):
+                own = _half(len(rows), half) if few else slice(None)
+                if few or number % 2 == half:
+                    pairs[look.name][half].add(rows[own], None if aims is None else aims[own])
+    return {name: (left, right) for name, (left, right) in pairs.items()}
+
+
+def _half(rows: int, half: int) -> slice:
+    return slice(rows // 2, None) if half else slice(rows // 2)
 
 
 def chunks(sets: Sequence[Sequence[Look]], limit: int = LIMIT_BYTES) -> list[list[int]]:

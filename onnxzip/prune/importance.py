@@ -54,7 +54,8 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
     notes: list[str] = []
     for numbers in chunks(looks):
         unique = {k.name: k for n in numbers for k in looks[n]}
-        found = gather(state.model, list(unique.values()), view, "look at what layers read") if unique else {}
+        pairs = gather(state.model, list(unique.values()), view, "look at what layers read") if unique else {}
+        found = {name: pair[0].joined(pair[1]) for name, pair in pairs.items()}
         for n in numbers:
             short = next((r for r in reads[n] if _too_few(r, found[_name(r)])), None)
             if short is not None:

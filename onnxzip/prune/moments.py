@@ -75,6 +75,20 @@ class Moments:
             mine: Numbers = getattr(self, name)
             mine += getattr(other, name)
 
+    def joined(self, other: Moments) -> Moments:
+        """The moments of both; neither is changed."""
+        both = Moments(self.width, self.groups, self.targets)
+        both.merge(self)
+        both.merge(other)
+        return both
+
+    def error(self, weights: Numbers, bias: Numbers, group: int) -> float:
+        """`Σ |y − W x − b|²` over all rows, summed up from the moments; W of shape (targets, width), of one group."""
+        square, cross, total = self.square[group], self.cross[group], self.total[group]
+        fit = float((weights * (weights @ square)).sum() - 2 * (weights * cross.T).sum() + self.energy[group].sum())
+        mean = weights @ total - self.aim[group]
+        return fit + float(2 * bias @ mean + self.count * bias @ bias)
+
     def covariance(self, group: int, *, centred: bool) -> Numbers:
         """C of one group; its diagonal when only that is kept."""
         second = self.square[group] / self.count

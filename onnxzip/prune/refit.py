@@ -2,12 +2,13 @@
 
 In topological order, each layer on the input that the pruned model gives it by then, toward the original's output (see `fits`):
 
-    W = W₀ + (S_yx − W₀ S_xx)(S_xx + λI)⁻¹,    b = mean(y) − W mean(x),    λ = 3 (d / n) · mean diagonal of S_xx
+    W = W₀ + (S_yx − W₀ S_xx)(S_xx + λI)⁻¹,    b = mean(y) − W mean(x),    λ = s · (d / n) · mean diagonal of S_xx
 
-with centred moments where there is a bias, uncentred ones and no b where there is none. W₀ are the weights that pruning left, so few
-rows change little. It is asymmetric (Xiao et al. 2023; Frantar & Alistarh 2022 for the form): the input carries the errors of
+with centred moments where there is a bias, uncentred ones and no b where there is none. W₀ are the weights that pruning left. How
+far to go from them is asked of the data, layer by layer: s is the one of `STRENGTHS` that is best by two-fold cross-validation
+(fit on one half of the rows, judge on the other, and the reverse), and a layer for which none is better than W₀ stays. It is asymmetric (Xiao et al. 2023; Frantar & Alistarh 2022 for the form): the input carries the errors of
 earlier layers, the target does not, and each layer makes up for what it can. Grouped layers are solved group by group. A layer with
-fewer than 1.5 d rows keeps its weights.
+fewer than d / 2 rows keeps its weights.
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.fits import Fit, Kept, plan
 from onnxzip.prune.gather import Look, View, gather
 from onnxzip.prune.labels import Numbers
-from onnxzip.prune.moments import LIMIT_BYTES, Moments, ridge, square_bytes
+from onnxzip.prune.moments import LIMIT_BYTES, Moments, ridge
 from onnxzip.prune.patches import sample
 from onnxzip.prune.probe import Arrays, real_tokens, values
-from onnxzip.prune.write import put, put_weights
+from onnxzip.prune.write import held_bias, put, put_weights
 
 ENOUGH = 0.5
 """Rows for each input of a layer, for it to be re-fitted."""
+
+STRENGTHS = (0.001, 0.03, 0.3, 1.0, 3.0, 10.0, 100.0)
+"""Candidates for s."""
+
+_Halves = tuple[Moments, Moments]
 
 _Stored = dict[str, list[np.ndarray]]
 
@@ -81,7 +87,7 @@ def _within_memory(fits: Sequence[Fit]) -> list[list[Fit]]:
     found: list[list[Fit]] = []
     room = 0
     for fit in fits:
-        size = square_bytes(fit.look.width, fit.look.groups)
+        size = fit.look.bytes
         if not found or size > room:
             found.append([])
             room = LIMIT_BYTES
@@ -104,7 +110,7 @@ def _targets(original: ir.Model, fits: Sequence[Fit], view: View) -> _Stored:
     return stored
 
 
-def _look(model: ir.Model, fits: Sequence[Fit], stored: _Stored, view: View) -> dict[str, Moments]:
+def _look(model: ir.Model, fits: Sequence[Fit], stored: _Stored, view: View) -> dict[str, _Halves]:
     """Moments of inputs and targets of layers on the pruned model as it is."""
     by_name = {f.look.name: f for f in fits}
 
@@ -128,9 +134,9 @@ def _look(model: ir.Model, fits: Sequence[Fit], stored: _Stored, view: View) -> 
     )
 
 
-def _solve(state: Analysis, fit: Fit, moments: Moments, names: edit.Names) -> str:
+def _solve(state: Analysis, fit: Fit, halves: _Halves, names: edit.Names) -> str:
     """Fit one layer and write it into the model; why not, where it cannot be."""
-    read = fit.read
+    read, moments = fit.read, halves[0].joined(halves[1])
     width = moments.width // moments.groups
     if moments.diagonal:
         return f"its {width} inputs are too many"
@@ -141,7 +147,11 @@ def _solve(state: Analysis, fit: Fit, moments: Moments, names: edit.Names) -> st
     if old is None or tensor is None:
         return "its weights are not there"
     start = read.alpha * read.taps.astype(np.float64).reshape(moments.groups, -1, width)
-    solved = [_solution(w, moments, g, centred=fit.bias is not None) for g, w in enumerate(start)]
+    held = np.zeros(len(read.outs)) if fit.bias is None else read.beta * held_bias(fit.bias, len(read.outs))
+    strength = _strength(start, held.reshape(moments.groups, -1), halves, centred=fit.bias is not None)
+    if strength is None:
+        return "no fit on one half of the rows is better on the other"
+    solved = [_solution(w, moments, g, strength, centred=fit.bias is not None) for g, w in enumerate(start)]
     weights = np.concatenate([w for w, _ in solved]).reshape(read.taps.shape) / read.alpha
     bias = np.concatenate([b for _, b in solved]) / read.beta
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
@@ -152,11 +162,31 @@ def _solve(state: Analysis, fit: Fit, moments: Moments, names: edit.Names) -> st
     return ""
 
 
-def _solution(start: Numbers, moments: Moments, group: int, *, centred: bool) -> tuple[Numbers, Numbers]:
+def _strength(start: Numbers, held: Numbers, halves: _Halves, *, centred: bool) -> float | None:
+    """The best of `STRENGTHS` by cross-validation, None when the weights are better as they are."""
+    if min(h.count for h in halves) < 2:
+        return None
+    groups = range(len(start))
+    best: float | None = None
+    least = sum(h.error(start[g], held[g], g) for h in halves for g in groups)
+    for strength in STRENGTHS:
+        error = 0.0
+        for mine, other in (halves, halves[::-1]):
+            for g in groups:
+                weights, bias = _solution(start[g], mine, g, strength, centred=centred)
+                error += other.error(weights, bias, g)
+        if error < least:
+            best, least = strength, error
+    return best
+
+
+def _solution(
+    start: Numbers, moments: Moments, group: int, strength: float, *, centred: bool
+) -> tuple[Numbers, Numbers]:
     """W and b of one group."""
     covariance = moments.covariance(group, centred=centred)
     cross = moments.covariance_with_target(group, centred=centred)
-    damped = covariance + ridge(covariance, moments.count) * np.eye(len(covariance))
+    damped = covariance + ridge(covariance, moments.count, strength) * np.eye(len(covariance))
     weights = start + np.linalg.solve(damped, cross - covariance @ start.T).T
     if not centred:
         return weights, np.zeros(len(start))

@@ -32,9 +32,7 @@ def assert_rows_explain_outputs(model: ir.Model, x: np.ndarray) -> None:
     np.testing.assert_allclose(found, site.targets(y, where), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("stride", "dilation", "groups"), [(1, 1, 1), (2, 1, 1), (1, 2, 1), (3, 2, 2), (2, 1, 4)]
-)
+@pytest.mark.parametrize(("stride", "dilation", "groups"), [(1, 1, 1), (2, 1, 1), (1, 2, 1), (3, 2, 2), (2, 1, 4)])
 @pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 2, 0, 3]])
 def test_conv(stride: int, dilation: int, groups: int, pads: list[int]) -> None:
     net = Net(2, 8, 11, 9)
