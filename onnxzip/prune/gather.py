@@ -1,0 +1,132 @@
+"""Moments of what layers read, from one run over data for each set of layers that fits in memory.
+
+At most `rows` rows a layer, spread evenly over the batches; which ones depends on the shapes and the number of the batch alone,
+so that two models with equal shapes are looked at in the same places. Rows of padded tokens are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxzip.errors import ModelError
+from onnxzip.progress import SILENT, Observer
+from onnxzip.prune.moments import LIMIT_BYTES, Moments, square_bytes
+from onnxzip.prune.patches import Site, sample
+from onnxzip.prune.probe import Arrays, Passes, count, real_tokens, values
+from onnxzip.runtime import Batch
+
+ROWS = 16384
+"""Rows a layer: more change nothing that can be measured."""
+
+
+MIN_BATCHES = 4
+"""Batches from which on whole batches are dealt to the halves."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A layer to look at: its output value (its name among layers), its input value, how it reads, and its groups."""
+
+    name: str
+    value: str
+    site: Site
+    width: int
+    groups: int = 1
+
+    @property
+    def bytes(self) -> int:
+        """Memory for its second moments."""
+        return 2 * square_bytes(self.width, self.groups)
+
+
+@dataclass(frozen=True)
+class View:
+    """The data that all looks share: batches, the mask of tokens, rows a layer, and the books."""
+
+    data: Iterable[Batch]
+    mask: str | None
+    rows: int
+    passes: Passes
+    observer: Observer = SILENT
+
+    def limit(self) -> int:
+        """Rows a layer and batch."""
+        return max(1, math.ceil(self.rows / max(1, count(self.data))))
+
+    def places(self, look: Look, shape: tuple[int, ...], batch: Batch, number: int) -> np.ndarray:
+        """The positions to look at in one batch."""
+        grid = look.site.grid(shape)
+        return sample(grid, self.limit(), number, real_tokens(batch, self.mask, grid))
+
+
+Targets = Callable[[Look, int, np.ndarray, Arrays], np.ndarray]
+"""Targets of a layer in a batch: given the layer, the number of the batch, the positions, and the values of the batch."""
+
+
+def gather(
+    model: ir.Model,
+    looks: Sequence[Look],
+    view: View,
+    what: str,
+    *,
+    outputs: int | dict[str, int] = 0,
+    more: Sequence[str] = (),
+    targets: Targets | None = None,
+) -> dict[str, tuple[Moments, Moments]]:
+    """Moments of all these layers' rows in one run over the data, in two halves.
+
+    Batches go to the halves in turns; where there are few of them, the first rows of each to one and the others to the other.
+
+    Args:
+        model: the model.
+        looks: the layers; mind the memory (see `chunks`).
+        view: the data.
+        what: what observers call it.
+        outputs: number of targets by layer.
+        more: further values that `targets` needs.
+        targets: gives the targets.
+
+    Raises:
+        ModelError: a layer's input does not have the width that its weights want.
+    """
+    sizes = outputs if isinstance(outputs, dict) else {}
+    pairs = {k.name: tuple(Moments(k.width, k.groups, sizes.get(k.name, 0)) for _ in range(2)) for k in looks}
+    few = count(view.data) < MIN_BATCHES
+    wanted = [*(k.value for k in looks), *more]
+    for number, (batch, arrays) in enumerate(values(model, wanted, view.data, view.passes, view.observer, what)):
+        for look in looks:
+            array = arrays[look.value]
+            where = view.places(look, array.shape, batch, number)
+            rows = look.site.rows(array, where).reshape(len(where), -1)
+            if rows.shape[1] != look.width:
+                raise ModelError(f"{look.value!r} has {rows.shape[1]} elements a row where {look.width} are read")
+            aims = None if targets is None else targets(look, number, where, arrays)
+            for half in range(2):
+                own = _half(len(rows), half) if few else slice(None)
+                if few or number % 2 == half:
+                    pairs[look.name][half].add(rows[own], None if aims is None else aims[own])
+    return {name: (left, right) for name, (left, right) in pairs.items()}
+
+
+def _half(rows: int, half: int) -> slice:
+    return slice(rows // 2, None) if half else slice(rows // 2)
+
+
+def chunks(sets: Sequence[Sequence[Look]], limit: int = LIMIT_BYTES) -> list[list[int]]:
+    """Numbers of sets of layers that are looked at together, in order, so that the moments of each run stay within memory."""
+    found: list[list[int]] = []
+    names: dict[str, int] = {}
+    for number, looks in enumerate(sets):
+        new = {k.name: k.bytes for k in looks}
+        if found and sum((names | new).values()) <= limit:
+            found[-1].append(number)
+            names |= new
+        else:
+            found.append([number])
+            names = new
+    return found
