@@ -22,16 +22,16 @@ from onnxzip.model.edit import sole_consumer
 from onnxzip.model.walk import bodies_of, is_op, label
 from onnxzip.prune.analysis import Analysis, Read, Slot, source
 from onnxzip.prune.gather import Look
-from onnxzip.prune.labels import Flags
+from onnxzip.prune.labels import Ids
 from onnxzip.prune.patches import site_of
 
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """What is left of one layer: flags by input position and by output channel."""
+    """What is left of one layer: whether it reads all that it read, and which of its channels it still makes, in order."""
 
-    ins: Flags
-    outs: Flags
+    whole: bool
+    outs: Ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Fit:
 
     read: Read
     look: Look
-    outs: Flags
+    outs: Ids
     point: str
     shortcut: str | None
     bias: Slot | None
@@ -59,7 +59,7 @@ class Fit:
     @property
     def channels(self) -> int:
         """How many channels it makes."""
-        return int(self.outs.sum())
+        return len(self.outs)
 
 
 def plan(state: Analysis, kept: Mapping[str, Kept]) -> tuple[list[Fit], list[str]]:
@@ -72,7 +72,7 @@ def plan(state: Analysis, kept: Mapping[str, Kept]) -> tuple[list[Fit], list[str
     for node in state.model.graph:
         level = max((levels.get(v, 0) for v in _read(node) if v is not None), default=0)
         left = kept.get(node.outputs[0].name or "")
-        if left is not None and node in reads and (level or not left.ins.all()):
+        if left is not None and node in reads and (level or not left.whole):
             level = max(level, 1)
             fit = _fit(reads[node], left, levels, order)
             if isinstance(fit, Fit):
@@ -134,4 +134,4 @@ def _read(node: ir.Node) -> Iterator[ir.Value | None]:
 
 def everything(read: Read) -> Kept:
     """A layer that lost nothing."""
-    return Kept(np.ones(len(read.ids), np.bool_), np.ones(len(read.outs), np.bool_))
+    return Kept(whole=True, outs=np.arange(len(read.outs)))

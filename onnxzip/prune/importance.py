@@ -16,6 +16,7 @@ import numpy as np
 
 from onnxzip.model.walk import label
 from onnxzip.prune.analysis import Analysis, Read
+from onnxzip.prune.bundles import magnitudes
 from onnxzip.prune.families import Family, Order
 from onnxzip.prune.gather import Look, View, chunks, gather
 from onnxzip.prune.labels import Ids, Numbers
@@ -57,6 +58,10 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
         pairs = gather(state.model, list(unique.values()), view, "look at what layers read") if unique else {}
         found = {name: pair[0].joined(pair[1]) for name, pair in pairs.items()}
         for n in numbers:
+            strange = _unseen(state, roots, families[n])
+            if strange is not None:
+                notes.append(f"{families[n].name}: stays, for what {strange} makes of it is not known")
+                continue
             short = next((r for r in reads[n] if _too_few(r, found[_name(r)])), None)
             if short is not None:
                 rows, width = found[_name(short)].count, _width(short) // short.groups
@@ -73,21 +78,10 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
 
 def by_magnitude(state: Analysis, roots: Ids, families: Sequence[Family]) -> Ranked:
     """Rank all families by the norms of their weights."""
-    norms = np.zeros(len(roots))
-    used = np.zeros(len(roots))
-    for (node, index), cuts in state.cuts.items():
-        content = state.floats(node.inputs[index]) if index < len(node.inputs) else None
-        if content is None or content.ndim < 2:
-            continue
-        for axis, ids in cuts.items():
-            lines = np.moveaxis(content, axis, 0).reshape(len(ids), -1).astype(np.float64)
-            own = np.bincount(roots[ids], (lines**2).sum(axis=1), len(roots))
-            here = np.unique(roots[ids])
-            norms[here] += own[here] / max(float(own[here].mean()), 1e-30)
-            used[here] += 1
+    norms = magnitudes(state, roots)
     orders = []
     for family in families:
-        costs = norms[family.classes] / np.maximum(used[family.classes], 1)
+        costs = norms[family.classes]
         order = np.argsort(costs, kind="stable")[: len(costs) - max(1, len(costs) // STAY)]
         orders.append(Order(family.classes[order], costs[order]))
     return Ranked(tuple(orders))
@@ -134,6 +128,12 @@ def _trial(
 
 def _readers(state: Analysis, roots: Ids, family: Family) -> list[Read]:
     return [r for r in state.reads if np.isin(roots[r.ids], family.classes).any() and site_of(r.node) is not None]
+
+
+def _unseen(state: Analysis, roots: Ids, family: Family) -> str | None:
+    """A reader of the family whose rows are not known."""
+    found = (r for r in state.reads if site_of(r.node) is None and np.isin(roots[r.ids], family.classes).any())
+    return next((label(r.node) for r in found), None)
 
 
 def _name(read: Read) -> str:

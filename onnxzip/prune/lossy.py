@@ -16,14 +16,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.errors import UsageError
+from onnxzip.errors import ModelError, UsageError
 from onnxzip.model.walk import label
 from onnxzip.progress import SILENT, Observer
 from onnxzip.prune import importance
 from onnxzip.prune import refit as refitting
 from onnxzip.prune import slice as slicing
 from onnxzip.prune.allocate import allocate
-from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.analysis import Analysis, Read
+from onnxzip.prune.balance import arrived
+from onnxzip.prune.bundles import bundle
+from onnxzip.prune.bundles import decision as bundled
 from onnxzip.prune.classes import Decision
 from onnxzip.prune.families import Family, families
 from onnxzip.prune.fits import Kept
@@ -31,10 +34,10 @@ from onnxzip.prune.gather import ROWS, View
 from onnxzip.prune.importance import Ranked
 from onnxzip.prune.labels import Flags, Ids
 from onnxzip.prune.probe import Passes, token_mask, values
-from onnxzip.prune.record import Width
 from onnxzip.prune.reduction import Reduction
 from onnxzip.prune.rules import analyse
 from onnxzip.prune.sizes import Shape, Sizes, needed, sizes
+from onnxzip.records import Width
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.inputs import make_inputs
 
@@ -85,6 +88,7 @@ def rank(model: ir.Model, data: Iterable[Batch], *, rows: int = ROWS, observer: 
         ModelError: the model does not run.
     """
     state = analyse(model)
+    bundle(state)
     roots = state.channels.roots()
     found, passes = families(state, roots), Passes()
     shapes = _shapes(model, data, passes)
@@ -100,6 +104,7 @@ def rank_by_magnitude(model: ir.Model) -> Ranking:
         ModelError: no inputs can be made up that the model runs on (which tell how often weights are used).
     """
     state = analyse(model)
+    bundle(state)
     roots = state.channels.roots()
     found = families(state, roots)
     shapes = _shapes(model, make_inputs(model, Session(model, level="none"), wanted=1), Passes())
@@ -122,11 +127,12 @@ def shrink(model: ir.Model, ranking: Ranking, *, ratio: float, by: str = BY[0], 
     _check(ratio, by, round_to)
     result = model.clone()
     state = analyse(result)
-    roots = state.channels.roots()
-    gone, _ = allocate(ranking.families, ranking.ranked.orders, ranking.sizes.terms(by), ratio, round_to, len(roots))
-    none = np.zeros(len(roots), np.bool_)
-    decision = Decision(roots, gone, none, none, {})
-    kept = {r.node.outputs[0].name or "": Kept(~decision.leaves(r.ids), ~decision.leaves(r.outs)) for r in state.reads}
+    before = bundle(state)
+    gone, _ = allocate(
+        ranking.families, ranking.ranked.orders, ranking.sizes.terms(by), ratio, round_to, len(state.channels)
+    )
+    decision = bundled(state, before, gone)
+    kept = {r.node.outputs[0].name or "": _left(decision, r) for r in state.reads}
     record = Reduction(
         by=by,
         asked=ratio,
@@ -138,7 +144,16 @@ def shrink(model: ir.Model, ranking: Ranking, *, ratio: float, by: str = BY[0], 
         passes=ranking.passes.cost,
     )
     slicing.apply(state, decision)
+    if decision.moved is not None and not arrived(state, decision.keeps, analyse(result)):
+        raise ModelError(
+            "channels of grouped layers cannot be told apart behind its shuffles: this model cannot be pruned"
+        )
     return Shrunk(result, record, kept)
+
+
+def _left(decision: Decision, read: Read) -> Kept:
+    """What is left of a layer."""
+    return Kept(bool(decision.keeps(read.ids).all()), decision.sources(read.outs)[decision.keeps(read.outs)])
 
 
 def refit(

@@ -116,12 +116,12 @@ def kernel_of(node: ir.Node) -> tuple[int, ...]:
 
 
 def site_of(node: ir.Node) -> Site | None:
-    """How Conv, Gemm, MatMul or ConvTranspose reads its first input; None for other nodes."""
+    """How Conv, Gemm, MatMul or ConvTranspose reads its first input; None for other nodes, and where the weights come first."""
     flags, kernel = node.attributes, kernel_of(node)
     if is_op(node, "Gemm"):
         return Site("columns" if flags.get_int("transA", 0) else "rows")
     if is_op(node, "MatMul"):
-        return Site("rows")
+        return Site("rows") if array(source(node.inputs[0])) is None else None
     if is_op(node, "ConvTranspose"):
         return Site("points")
     if not kernel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxzip.prune.record import Width
+from onnxzip.records import Width
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ Positions come from the shapes of one batch, so multiply-adds are those of that 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from onnxzip.model.walk import is_op
-from onnxzip.prune.analysis import Analysis, Slot, source
+from onnxzip.prune.analysis import Analysis, Cut, Slot, source
 from onnxzip.prune.labels import Flags, Ids
 
 Shape = tuple[int, ...]
@@ -78,8 +78,9 @@ def _layers(nodes: Iterable[ir.Node]) -> Iterable[ir.Node]:
 def _multiply_adds(state: Analysis, roots: Ids, node: ir.Node, shapes: Mapping[str, Shape]) -> Term | None:
     left, right = (_shape(state, v, shapes) for v in node.inputs[:2])
     out = _shape(state, node.outputs[0], shapes)
-    weight = source(node.inputs[1])
-    if weight is not None and weight.producer() is None and right is not None:  # 1
+    if state.floats(node.inputs[0]) is not None and left is not None and out is not None:  # 1, weights on the left
+        return _term(math.prod(out) // max(1, left[-2]), left, _cuts(state, node, 0), roots)
+    if state.floats(node.inputs[1]) is not None and right is not None:  # 1
         if node.op_type == "ConvTranspose":
             uses = 1 if left is None else math.prod(left) // max(1, left[1])
         else:
@@ -88,7 +89,7 @@ def _multiply_adds(state: Analysis, roots: Ids, node: ir.Node, shapes: Mapping[s
             )
             channels = right[0] if rows_first else right[-1]
             uses = 1 if out is None else math.prod(out) // max(1, channels)
-        return _term(uses, right, state.cuts.get((node, 1), {}), roots)
+        return _term(uses, right, _cuts(state, node, 1), roots)
     if left is None or right is None or out is None or not left:
         return None
     labels = next((found for v in (node.outputs[0], node.inputs[0]) if (found := _labels(state, v)) is not None), None)
@@ -105,6 +106,7 @@ def _labels(state: Analysis, value: ir.Value | None) -> Ids | None:
 
 def _shape(state: Analysis, value: ir.Value | None, shapes: Mapping[str, Shape]) -> Shape | None:
     content = state.constant(value)
+    content = state.floats(value) if content is None else content
     if content is not None:
         return tuple(content.shape)
     return None if value is None else shapes.get(value.name or "")
@@ -121,11 +123,20 @@ def _parameters(state: Analysis, roots: Ids) -> Iterable[Term]:
         tensor = value.const_value
         if tensor is None or not value.uses() or not tensor.dtype.is_floating_point():
             continue
-        cuts = state.cuts[slots[value]] if value in slots else {}
+        cuts = state.cuts[slots[value]] if value in slots else ()
         yield _term(1, tuple(tensor.shape.numpy()), cuts, roots)
 
 
-def _term(uses: float, shape: Shape, cuts: Mapping[int, Ids], roots: Ids) -> Term:
-    live = {axis: ids for axis, ids in cuts.items() if roots[ids].any()}
-    unit = uses * math.prod(size for axis, size in enumerate(shape) if axis not in live)
-    return Term(float(unit), tuple(roots[ids] for ids in live.values()))
+def _cuts(state: Analysis, node: ir.Node, index: int) -> Sequence[Cut]:
+    """How an operand shrinks, also one that is stored quantized."""
+    value = source(node.inputs[index])
+    producer = None if value is None else value.producer()
+    slot = (producer, 0) if producer is not None and is_op(producer, "DequantizeLinear") else (node, index)
+    return state.cuts.get(slot, ())
+
+
+def _term(uses: float, shape: Shape, cuts: Sequence[Cut], roots: Ids) -> Term:
+    """Elements of a tensor, each used so often. The columns of a grouped layer are those of all groups, its rows see a part of them."""
+    live = [cut.ids.reshape(-1) for cut in cuts if roots[cut.ids].any()]
+    unit = uses * math.prod(shape) / math.prod(len(ids) for ids in live)
+    return Term(unit, tuple(roots[ids] for ids in live))
