@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +61,23 @@ def weights_dequantized(model: ir.Model, tmp_path: Path) -> list[str]:
     return [n.input[0] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants]
 
 
+@cache
+def adds_up() -> bool:
+    """Whether this CPU's integer kernels add up without saturation: those without VNNI do not (failure 31)."""
+    text = """<ir_version: 8, opset_import: ["" : 18]>
+        agraph (uint8[1,64] a) => (int32[1,64] y) { y = MatMulInteger(a, w) }"""
+    net = model(text, w=np.full((64, 64), 127, np.int8))
+    return bool((Session(net, threads=1).run({"a": np.full((1, 64), 255, np.uint8)})["y"] == 64 * 255 * 127).all())
+
+
+def deployed(net: ir.Model) -> Session:
+    """As it will run; on a CPU that saturates, as the file says, so that a test is about the plan and not about the CPU."""
+    return Session(net, level="all" if adds_up() else "none", threads=1)
+
+
 def sqnr(before: ir.Model, after: ir.Model, batch: Feed) -> float:
     """The worst output, in dB, as deployed."""
-    expected = Session(before, threads=1).run(batch)
-    actual = Session(after, threads=1).run(batch)
+    expected, actual = deployed(before).run(batch), deployed(after).run(batch)
     assert list(expected) == list(actual)
     worst = np.inf
     for name, reference in expected.items():

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from onnxzip.quantize import insert
-from onnxzip.runtime import Session
 from tests.helpers.graphs import model
 from tests.quantize.audit import (
     audit,
     conv_net,
+    deployed,
     feeds,
     normal,
     plan_of,
@@ -134,5 +134,5 @@ def test_detection_heads_keep_their_own_scales_failure_30(tmp_path: Path) -> Non
     )
     after = audit(net, tmp_path, QLinearConv=2, QLinearConcat=0, Concat=1)
     batch = feeds(net)[0]
-    expected, actual = (Session(m, threads=1).run(batch)["y"][:, 16:] for m in (net, after))
+    expected, actual = (deployed(m).run(batch)["y"][:, 16:] for m in (net, after))
     assert np.abs(expected - actual).max() < 0.02
