@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 import onnxzip
-from onnxzip import Budget, Config, pipeline, rewriting
+from onnxzip import Budget, Config, pipeline, pruning, rewriting
 from onnxzip.model.edit import new_node
 from onnxzip.passes import PASSES
 from onnxzip.passes.context import Context, Outcome
@@ -98,8 +98,8 @@ def test_nodes_may_be_preferred_to_bytes():
         Config(prefer="speed")
 
 
-def test_a_wrong_prune_is_taken_back(monkeypatch):
-    real = pipeline.eliminate
+def test_a_wrong_elimination_is_taken_back(monkeypatch):
+    real = pruning.eliminate
 
     def wrong(m, **kwargs):
         pruned, record = real(m, **kwargs)
@@ -108,10 +108,10 @@ def test_a_wrong_prune_is_taken_back(monkeypatch):
                 value.const_value = ir.tensor(-value.const_value.numpy(), name=value.name)
         return pruned, record
 
-    monkeypatch.setattr(pipeline, "eliminate", wrong)
+    monkeypatch.setattr(pruning, "eliminate", wrong)
     result = onnxzip.optimize(zeroed_mlp(zeros=9))
     prune = result.report.record.stages[1]
-    assert (prune.name, prune.kept) == ("prune", False)
+    assert (prune.name, prune.kept) == ("eliminate", False)
     assert "SQNR" in prune.summary
     assert result.verdict.passed
 
