@@ -12,6 +12,7 @@ from onnxzip.errors import DataError, UsageError
 from onnxzip.model.load import load
 from onnxzip.model.save import to_proto
 from onnxzip.prune import lossy
+from onnxzip.prune.search import search
 from onnxzip.runtime import Session
 from tests.prune.nets import Net, width
 from tests.prune.test_refit import batches, error, redundant
@@ -32,17 +33,22 @@ def digits() -> tuple[ir.Model, list[dict[str, np.ndarray]], list[dict[str, np.n
     return load(MODELS / "digits_resnet.onnx").model, feeds("calibration"), feeds("evaluation")
 
 
+@pytest.fixture(scope="module")
+def ranking(digits) -> lossy.Ranking:  # type: ignore[no-untyped-def]
+    return lossy.rank(digits[0], digits[1], rows=2048)
+
+
 def classes(model: ir.Model, data: list[dict[str, np.ndarray]]) -> np.ndarray:
     session = Session(model)
     return np.concatenate([next(iter(session.run(d).values())).argmax(axis=-1) for d in data])
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.5])
-def test_refitting_helps_on_the_shipped_model(digits, ratio: float) -> None:  # type: ignore[no-untyped-def]
+def test_refitting_helps_on_the_shipped_model(digits, ranking, ratio: float) -> None:  # type: ignore[no-untyped-def]
     model, calibration, evaluation = digits
     before = content(model)
-    raw, _ = lossy.prune(model, calibration, ratio=ratio, refit=False)
-    fitted, record = lossy.prune(model, calibration, ratio=ratio)
+    shrunk = lossy.shrink(model, ranking, ratio=ratio)
+    raw, (fitted, record) = shrunk.model, lossy.refit(model, shrunk, calibration, rows=2048)
     assert content(model) == before
     right = classes(model, evaluation)
     agree = [float((classes(m, evaluation) == right).mean()) for m in (raw, fitted)]
@@ -107,7 +113,7 @@ def test_search_finds_the_largest_ratio_that_is_accepted() -> None:
         wrong = error(model, candidate, fresh)
         return wrong < 1e-3, wrong
 
-    found = lossy.search(model, data, judge, round_to=2)
+    found = search(model, data, judge, round_to=2)
     assert found.model is not None
     assert found.record is not None
     assert width(found.model, "conv0") == 8
@@ -116,11 +122,11 @@ def test_search_finds_the_largest_ratio_that_is_accepted() -> None:
 
 
 def test_search_says_when_nothing_is_accepted() -> None:
-    found = lossy.search(redundant(), batches((8, 3, 8, 8)), lambda _: (False, 1.0))
+    found = search(redundant(), batches((8, 3, 8, 8)), lambda _: (False, 1.0))
     assert found.model is None
     assert found.why == "even 2% fewer multiply-adds cost too much"
     net = Net("n", 3, 8, 8)
-    none = lossy.search(net.model(net.conv("x", 4, 3)), batches((2, 3, 8, 8)), lambda _: (True, 0.0))
+    none = search(net.model(net.conv("x", 4, 3)), batches((2, 3, 8, 8)), lambda _: (True, 0.0))
     assert none.why == "no channel can go at all"
 
 
