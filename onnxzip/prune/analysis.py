@@ -48,10 +48,14 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Follow:
-    """A parameter that follows from what stays: an input that is a constant of integers, or an attribute, by its name."""
+    """A parameter that follows from what stays: an input that is a constant of integers, or an attribute, by its name.
+
+    It is made anew when some of the labels go, and left as it is written when none do.
+    """
 
     node: ir.Node
     where: int | str
+    ids: Ids
     make: Callable[[Keep], np.ndarray]
 
 
@@ -202,9 +206,11 @@ class Analysis:
     # Labels
 
     def mark(self, value: ir.Value, labels: Labels) -> None:
-        """Note the labels of a value. One position alone is no channel axis, and is not noted."""
+        """Note the labels of a value. One position alone is no channel axis: it stays, so that the value is not empty."""
         if labels.ids.size > 1:
             self.labels[value] = labels
+        else:
+            self.freeze_labels(labels, f"{value.name!r} has no other channel")
 
     def of(self, value: ir.Value | None) -> Labels | None:
         """The labels of a value, or None when it has none."""
@@ -303,9 +309,9 @@ class Analysis:
                 return
         self.cuts[slot].append(cut)
 
-    def follow(self, node: ir.Node, where: int | str, make: Callable[[Keep], np.ndarray]) -> None:
-        """Note a parameter that follows from what stays."""
-        self.follows.append(Follow(node, where, make))
+    def follow(self, node: ir.Node, where: int | str, ids: Ids, make: Callable[[Keep], np.ndarray]) -> None:
+        """Note a parameter that follows from what stays of these labels."""
+        self.follows.append(Follow(node, where, ids, make))
 
 
 def source(value: ir.Value | None) -> ir.Value | None:

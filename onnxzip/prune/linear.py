@@ -245,7 +245,7 @@ def _read(
 
 
 def _follow_group(state: Analysis, node: ir.Node, ids: Ids) -> None:
-    state.follow(node, "group", lambda keep: np.array(int(keep(ids).sum())))
+    state.follow(node, "group", ids, lambda keep: np.array(int(keep(ids).sum())))
 
 
 def _twins(state: Analysis, read: Read, bias: Numbers, known: Numbers) -> Twins | None:
@@ -307,8 +307,11 @@ def _addend(state: Analysis, node: ir.Node, count: int) -> Slot | None:
 
 
 def _balance(state: Analysis, ids: Ids, groups: int, node: ir.Node) -> None:
-    """Let equally many channels of each group stay."""
-    if groups > 1:
+    """Let equally many channels of each group stay, and at least one."""
+    if 1 < groups == ids.size:
+        why = f"{label(node)} wants one channel in each of {groups} groups"
+        state.freeze_labels(Labels(ids, np.full(ids.shape, np.nan)), why)
+    elif groups > 1:
         state.balance(ids.reshape(groups, -1), f"{label(node)} wants equally many channels in each of {groups} groups")
 
 

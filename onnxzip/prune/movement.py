@@ -128,7 +128,7 @@ def reshape(state: Analysis, node: ir.Node) -> str | None:
     if named and content is None:
         return _COMPUTED
     if named and content is not None:
-        state.follow(node, 1, partial(new_sizes, content, named, moved.ids))  # 3
+        state.follow(node, 1, moved.ids, partial(new_sizes, content, named, moved.ids))  # 3
     for k in range(1, len(moved.axes)):
         sizes = [moved.ids.shape[a] for a in moved.axes]
         rows = moved.ids.reshape(int(np.prod(sizes[:k])), -1)
@@ -191,7 +191,7 @@ def expand(state: Analysis, node: ir.Node) -> str | None:
     if named and content is not None:
         new = content.copy()
         new[named] = 1
-        state.follow(node, 1, lambda keep: new)
+        state.follow(node, 1, lifted.ids, lambda keep: new)
     state.mark(node.outputs[0], lifted)
     return None
 
