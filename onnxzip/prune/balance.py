@@ -3,8 +3,9 @@
 Any choice will do as long as the numbers agree, for channels that stand in the same places can change places: a permutation
 of them, carried out on every weight that knows them, leaves the model as it is. So:
 
-1. a *cell* is a set of classes that lie in the same rows of the same balances, made by the same layers. With g groups on
-   both sides of a shuffle, cell (i, j) holds what leaves group i and arrives in group j.
+1. a *cell* is a set of classes that lie in the same rows of the same balances, made by the same layers, in the same values (what a
+   Split or Gather takes out is a place of its own). With g groups on both sides of a shuffle, cell (i, j) holds what leaves group i
+   and arrives in group j.
 2. a *family* is a set of cells that share a balance. All cells of a family lose equally many channels, which keeps every row
    equal (checked: cells must weigh the same in each row; a family where they do not loses nothing).
 3. what goes is moved to the end of its cell, so that shuffles, which only know positions, still bring every channel
@@ -48,7 +49,7 @@ def families(state: Analysis, roots: Ids) -> list[Family]:
     rows = [(r, why) for r, why in rows if not _holds(r)]
     if not rows:
         return []
-    members = _members(state, roots)
+    members, values = _members(state, roots), _values(state, roots)
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for number, (classes, _) in enumerate(rows):
         for row, line in enumerate(classes.tolist()):
@@ -57,7 +58,7 @@ def families(state: Analysis, roots: Ids) -> list[Family]:
     cells: dict[object, list[int]] = defaultdict(list)
     for root in sorted(places):
         if root:
-            cells[tuple(places[root]), tuple(members[root])].append(root)
+            cells[tuple(places[root]), tuple(members[root]), tuple(values[root])].append(root)
     return [_family(list(group.items()), rows) for group in _connected(cells)]
 
 
@@ -104,6 +105,16 @@ def _members(state: Analysis, roots: Ids) -> dict[int, list[int]]:
     """For each class the layers of its labels, in order."""
     owner = state.channels.owners()
     return {root: owner[ids].tolist() for root, ids in _labels_of(roots).items()}
+
+
+def _values(state: Analysis, roots: Ids) -> dict[int, list[tuple[int, int]]]:
+    """For each class the values that it lies in, equal ones once, and how often it does."""
+    vectors = {labels.vector.tobytes(): labels.vector for labels in state.labels.values()}
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for number, vector in enumerate(vectors.values()):
+        for root, count in zip(*(a.tolist() for a in np.unique(roots[vector], return_counts=True)), strict=True):
+            found[root].append((number, count))
+    return found
 
 
 def _labels_of(roots: Ids) -> dict[int, Ids]:
