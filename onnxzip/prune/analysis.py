@@ -164,6 +164,8 @@ class Analysis:
 
     model: ir.Model
     shapes: Shapes
+    grouped: frozenset[str] = frozenset()
+    """Convs that make channels of their own, also where each group has a single channel left."""
     channels: Channels = field(default_factory=Channels)
     labels: dict[ir.Value, Labels] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
@@ -279,6 +281,13 @@ class Analysis:
     def only(self, labels: Labels, axis: int, why: str) -> Labels:
         """The labels, tied so that they change along one axis only."""
         return self.tie(labels, (a for a in labels.axes if a != axis), why)
+
+    def block(self, ids: Ids, why: str) -> None:
+        """Note that labels which change along several axes must leave a block: in each row equally many stay."""
+        sizes = [size for size in ids.shape if size > 1]
+        for k in range(1, len(sizes)):
+            rows = int(np.prod(sizes[:k]))
+            self.balance(ids.reshape(rows, -1), f"{why} equally many channels in each of {rows} rows")
 
     def balance(self, ids: Ids, why: str) -> None:
         """Note that of each row equally many channels must stay."""

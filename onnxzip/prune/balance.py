@@ -85,6 +85,8 @@ def arrived(before: Analysis, keeps: Keep, after: Analysis) -> bool:
     made = {label(layer.node): layer.ids for layer in before.layers}
     names = np.zeros(len(after.channels), np.int64)
     for layer in after.layers:
+        if label(layer.node) not in made:  # a depthwise Conv with a single group left
+            return False
         kept = made[label(layer.node)]
         names[layer.ids] = kept[keeps(kept)]
     reads = {(label(r.node), r.weight[1]): r.ids for r in before.reads}

@@ -39,7 +39,7 @@ def conv(state: Analysis, node: ir.Node) -> str | None:
     x = _operand(state, node, _input(node), 1, weights.ndim, width * groups)
     if isinstance(x, str):
         return x
-    depthwise = groups > 1 and width == 1
+    depthwise = groups > 1 and width == 1 and label(node) not in state.grouped
     if depthwise:
         outs = np.repeat(x.vector, count // groups)
         _follow_group(state, node, x.vector)

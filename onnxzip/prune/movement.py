@@ -129,10 +129,7 @@ def reshape(state: Analysis, node: ir.Node) -> str | None:
         return _COMPUTED
     if named and content is not None:
         state.follow(node, 1, moved.ids, partial(new_sizes, content, named, moved.ids))  # 3
-    for k in range(1, len(moved.axes)):
-        sizes = [moved.ids.shape[a] for a in moved.axes]
-        rows = moved.ids.reshape(int(np.prod(sizes[:k])), -1)
-        state.balance(rows, f"{label(node)} wants equally many channels in each of {len(rows)} rows")
+    state.block(moved.ids, f"{label(node)} wants")
     state.mark(node.outputs[0], moved)
     return None
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.opset import opset_of
+from onnxzip.model.walk import label
 from onnxzip.prune.analysis import Analysis, Gathered, Keep
 from onnxzip.prune.labels import Flags, Ids, Labels, extents
 from onnxzip.prune.movement import new_sizes
@@ -155,6 +156,7 @@ def gather(state: Analysis, node: ir.Node) -> str | None:
         if indices is None:
             return "picks channels by computed indices"
         picks = np.where(indices < 0, indices + labels.ids.shape[axis], indices).astype(np.int64)
+        state.block(labels.ids.take(picks, axis), f"{label(node)} wants")
         state.follow(node, 1, labels.ids, partial(new_indices, picks, axis, labels.ids, indices.dtype))
     else:
         rank = state.shapes.rank(node.inputs[1])
