@@ -15,7 +15,7 @@ from onnxzip.model.walk import is_op, label
 from onnxzip.prune.analysis import Analysis, Keep
 from onnxzip.prune.blocks import blocks, inferred, reshaped
 from onnxzip.prune.labels import Ids, Labels, extents
-from onnxzip.prune.twins import stacked
+from onnxzip.prune.twins import apart, stacked
 
 _COMPUTED = "has a target shape that is computed"
 
@@ -219,7 +219,8 @@ def space_to_depth(state: Analysis, node: ir.Node) -> str | None:
     labels = state.only(labels, 1, f"{label(node)} moves other axes to the channels")
     area = node.attributes.get_int("blocksize", 1) ** 2
     if labels.ids.size > 1:
-        state.mark(node.outputs[0], labels.moved(lambda a: np.concatenate([a] * area, axis=1)))
+        moved = labels.moved(lambda a: np.concatenate([a] * area, axis=1))
+        state.mark(node.outputs[0], Labels(moved.ids, moved.known, apart(moved.twins, area)))
     return None
 
 

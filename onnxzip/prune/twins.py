@@ -104,6 +104,15 @@ def stacked(parts: Sequence[Labels], axis: int) -> Twins | None:
     return Twins(np.concatenate(groups, axis), np.concatenate(factors, axis))
 
 
+def apart(twins: Twins | None, times: int) -> Twins | None:
+    """Twins along axis 1, whose positions are repeated as a whole: each copy holds other pixels, and has groups of its own."""
+    if twins is None:
+        return None
+    copy = np.arange(twins.group.shape[1]) // (twins.group.shape[1] // times)
+    own = twins.group * times + copy.reshape(-1, *[1] * (twins.group.ndim - 2))
+    return Twins(np.where(twins.group > 0, own, 0), twins.factor)
+
+
 def flat(twins: Twins | None) -> Twins | None:
     """The same as vectors."""
     return None if twins is None else Twins(twins.group.reshape(-1), twins.factor.reshape(-1))

@@ -144,6 +144,12 @@ def test_twins_through_flatten_are_twins_pixel_by_pixel():
     check(net.model(net.gemm(h, 5, 64), ranks=(2,)), 1)
 
 
+def test_twins_through_space_to_depth_are_twins_block_by_block():
+    net = Net("N", 3, 6, 6)
+    h = net.op("SpaceToDepth", net.op("Relu", twins(net, "x", 4, 3, {(0, 2): 2.0})), blocksize=2)
+    check(net.model(head(net, h, 16)), 1)
+
+
 def test_twins_through_depthwise():
     for factor, removed in ((1.0, 1), (2.0, 1), (-1.0, 0)):
         net = Net("N", 3, 6, 6)
