@@ -91,7 +91,9 @@ def arrived(before: Analysis, keeps: Keep, after: Analysis) -> bool:
         names[layer.ids] = kept[keeps(kept)]
     reads = {(label(r.node), r.weight[1]): r.ids for r in before.reads}
     for read in after.reads:
-        wanted = reads[label(read.node), read.weight[1]]
+        wanted = reads.get((label(read.node), read.weight[1]))
+        if wanted is None:  # a depthwise Conv with a single channel left
+            continue
         wanted, found = wanted[keeps(wanted)], names[read.ids]
         if len(wanted) != len(found) or ((wanted != found) & (found != 0)).any():
             return False

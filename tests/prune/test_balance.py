@@ -170,6 +170,14 @@ def test_constants_of_a_shuffled_value_go_to_the_bias():
     assert width(result, "conv0") == 6
 
 
+@pytest.mark.parametrize(("times", "removed"), [(1, 3), (2, 4)])  # two filters on one channel are twins
+def test_a_depthwise_conv_that_is_left_with_one_group_becomes_a_dense_one(times, removed):
+    net = Net("N", 3, 6, 6)
+    grouped = net.conv(net.conv("x", 4, 3, 1, zero=(0, 3)), 4, 2, group=2)
+    depthwise = net.conv(net.conv("x", 2, 3, 1, zero=(0,)), 2 * times, 1, 1, group=2, bias=False)
+    check(net.model(net.conv(grouped, 2, 4), net.conv(depthwise, 2, 2 * times)), removed)
+
+
 def test_numbers_of_grouped_channels_are_kept_in_order():
     net = Net("N", 3, 6, 6)
     h = net.conv("x", 4, 3, 1, zero=(0, 3))
