@@ -116,6 +116,11 @@ class Read:
         """Whether output m depends on position k at all; shape (M, K)."""
         return _blocks((self.taps != 0).any(axis=-1), self.groups)
 
+    @cached_property
+    def touched(self) -> Flags:
+        """Whether any output depends on position k; length K."""
+        return np.asarray(self.reach.any(axis=0))
+
     def total(self, where: Flags) -> Numbers:
         """`Σ_k W[m, k] · known[k]` over the given constant positions and all taps, in float64; length M."""
         if self.groups == 1:

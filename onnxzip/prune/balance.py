@@ -64,6 +64,8 @@ def families(state: Analysis, roots: Ids) -> list[Family]:
 
 def exchanged(state: Analysis, roots: Ids, found: list[Family], kept: Flags) -> tuple[Flags, Ids] | None:
     """Case 3: which places are vacated, by class, and which label moves into the place of each label; None when nothing moves."""
+    if not found:
+        return None
     moved, vacant = np.arange(len(roots)), ~kept
     labels = _labels_of(roots)
     for cell in (c for family in found for c in family.cells):
