@@ -179,7 +179,7 @@ class Analysis:
     cuts: dict[Slot, list[Cut]] = field(default_factory=dict)
     follows: list[Follow] = field(default_factory=list)
     gathers: list[Gathered] = field(default_factory=list)
-    balances: list[tuple[Ids, str]] = field(default_factory=list)
+    balances: list[tuple[Ids, str, bool]] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
     readers: dict[ir.Node, set[Slot]] = field(default_factory=dict)
     _arrays: dict[ir.Value, np.ndarray | None] = field(default_factory=dict)
@@ -294,10 +294,10 @@ class Analysis:
             rows = int(np.prod(sizes[:k]))
             self.balance(ids.reshape(rows, -1), f"{why} equally many channels in each of {rows} rows")
 
-    def balance(self, ids: Ids, why: str) -> None:
-        """Note that of each row equally many channels must stay."""
+    def balance(self, ids: Ids, why: str, *, rows_stay: bool = False) -> None:
+        """Note that of each row equally many channels must stay. Whole rows may go, unless `rows_stay`."""
         if len(ids) > 1 and ids.shape[1] > 1:
-            self.balances.append((ids, why))
+            self.balances.append((ids, why, rows_stay))
 
     # What shrinks
 

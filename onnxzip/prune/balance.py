@@ -45,8 +45,8 @@ class Family:
 
 def families(state: Analysis, roots: Ids) -> list[Family]:
     """The families of a model, from the balances that its classes do not hold by themselves."""
-    rows = [(roots[ids], why) for ids, why in state.balances]
-    rows = [(r, why) for r, why in rows if not _holds(r)]
+    every = [(roots[ids], why, rows_stay) for ids, why, rows_stay in state.balances]
+    rows = [(r, why) for r, why, rows_stay in every if not _holds(r, rows_stay=rows_stay)]
     if not rows:
         return []
     members, values = _members(state, roots), _values(state, roots)
@@ -102,9 +102,9 @@ def arrived(before: Analysis, keeps: Keep, after: Analysis) -> bool:
     return True
 
 
-def _holds(classes: Ids) -> bool:
-    """Whether rows lose equally many whatever goes: all alike, or each of a single class."""
-    return bool((classes == classes[:1]).all() or (classes == classes[:, :1]).all())
+def _holds(classes: Ids, *, rows_stay: bool) -> bool:
+    """Whether rows lose equally many whatever goes: all alike, or each of a single class, where whole rows may go."""
+    return bool((classes == classes[:1]).all() or (not rows_stay and (classes == classes[:, :1]).all()))
 
 
 def _members(state: Analysis, roots: Ids) -> dict[int, list[int]]:

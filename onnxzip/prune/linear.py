@@ -312,7 +312,11 @@ def _balance(state: Analysis, ids: Ids, groups: int, node: ir.Node) -> None:
         why = f"{label(node)} wants one channel in each of {groups} groups"
         state.freeze_labels(Labels(ids, np.full(ids.shape, np.nan)), why)
     elif groups > 1:
-        state.balance(ids.reshape(groups, -1), f"{label(node)} wants equally many channels in each of {groups} groups")
+        state.balance(
+            ids.reshape(groups, -1),
+            f"{label(node)} wants equally many channels in each of {groups} groups",
+            rows_stay=True,
+        )
 
 
 def _uniform(node: ir.Node, weights: np.ndarray) -> bool:

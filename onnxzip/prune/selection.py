@@ -201,7 +201,7 @@ def pad(state: Analysis, node: ir.Node) -> str | None:
     counts, where, number = found
     mode = node.attributes.get_string("mode", "constant")
     along = [a for a in labels.axes if counts[a].any()]
-    if len(along) > 1 or (along and (mode != "constant" or number is None or (counts < 0).any())):
+    if along and (len(labels.axes) > 1 or (mode != "constant" or number is None or (counts < 0).any())):
         return "pads its channels in a way that is not understood"
     if mode == "constant":
         same = np.isnan(labels.known) | (labels.known == (np.nan if number is None else number))

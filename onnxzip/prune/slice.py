@@ -15,7 +15,7 @@ from onnxzip.model import edit, shapes
 from onnxzip.model.walk import is_op
 from onnxzip.prune.analysis import Analysis, Cut, Follow, Gathered, Read, Slot, source
 from onnxzip.prune.classes import Decision
-from onnxzip.prune.labels import Flags, Ids, extents
+from onnxzip.prune.labels import Ids, extents
 from onnxzip.prune.merges import pairs
 from onnxzip.prune.selection import new_indices
 
@@ -52,7 +52,9 @@ def _follow(state: Analysis, follow: Follow, decision: Decision, writer: _Writer
     node, new = follow.node, follow.make(decision.keeps)
     if isinstance(follow.where, str):
         scalar = new.ndim == 0
-        node.attributes.add(ir.AttrInt64(follow.where, int(new)) if scalar else ir.AttrInt64s(follow.where, new.tolist()))
+        node.attributes.add(
+            ir.AttrInt64(follow.where, int(new)) if scalar else ir.AttrInt64s(follow.where, new.tolist())
+        )
         return
     old = state.constant(node.inputs[follow.where]) if _present((node, follow.where)) else None
     if old is None or old.shape != new.shape or (old != new).any():

@@ -148,7 +148,9 @@ def test_bottleneck_with_a_grouped_conv_in_the_middle():
     net = Net("N", 3, 6, 6)
     stem = net.op("Relu", net.conv("x", 8, 3, 1, zero=(0, 3)))
     h = net.op("Relu", net.norm(net.conv(stem, 16, 8, 1, bias=False), 16, zero=dict.fromkeys((0, 5, 10, 15, 14), 0.0)))
-    h = net.op("Relu", net.norm(net.conv(h, 16, 4, pad=1, group=4, bias=False), 16, zero=dict.fromkeys((3, 4, 9, 12), 0.0)))
+    h = net.op(
+        "Relu", net.norm(net.conv(h, 16, 4, pad=1, group=4, bias=False), 16, zero=dict.fromkeys((3, 4, 9, 12), 0.0))
+    )
     h = net.op("Add", stem, net.conv(h, 8, 16, 1, zero=(0, 3)))
     check(net.model(net.conv(h, 2, 8)), 4 + 4 + 2 + 2)
 
@@ -176,6 +178,14 @@ def test_a_depthwise_conv_that_is_left_with_one_group_becomes_a_dense_one(times,
     grouped = net.conv(net.conv("x", 4, 3, 1, zero=(0, 3)), 4, 2, group=2)
     depthwise = net.conv(net.conv("x", 2, 3, 1, zero=(0,)), 2 * times, 1, 1, group=2, bias=False)
     check(net.model(net.conv(grouped, 2, 4), net.conv(depthwise, 2, 2 * times)), removed)
+
+
+def test_a_group_of_repeated_channels_stays():
+    """A depthwise Conv makes two of each channel; then the groups of the next Conv hold one class each, and none can vanish."""
+    net = Net("N", 3, 6, 6)
+    h = net.conv("x", 4, 3, 1, zero=(0, 1))
+    h = net.conv(h, 8, 1, 1, group=4, bias=False)
+    check(net.model(net.conv(net.conv(h, 8, 2, 1, group=4), 2, 8)), 0)
 
 
 def test_numbers_of_grouped_channels_are_kept_in_order():

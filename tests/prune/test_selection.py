@@ -226,6 +226,13 @@ def test_cropping_or_mirroring_channels_is_refused():
         assert record.frozen[0].endswith("pads its channels in a way that is not understood: 4 channels kept")
 
 
+def test_padding_of_channels_on_two_axes_is_refused():
+    net = Net("N", 3, 6, 6)
+    h = net.op("Gather", net.conv("x", 6, 3, 1), net.weight(np.array([[2, 0], [2, 5]])), axis=1)
+    _, record = check(net.model(net.op("Pad", h, net.weight([0, 2, 0, 0, 0, 0, 1, 0, 0, 0])), ranks=(5,)), 3)
+    assert record.frozen[0].endswith("pads its channels in a way that is not understood: 4 channels kept")
+
+
 @pytest.mark.parametrize("form", ["scales", "sizes", "upsample"])
 def test_resize_of_pixels(form):
     net = Net(2, 3, 6, 6, opset=9 if form == "upsample" else 18)
