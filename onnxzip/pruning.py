@@ -16,6 +16,7 @@ from onnxzip.ledger import Ledger
 from onnxzip.model.save import model_bytes
 from onnxzip.prune import eliminate, lossy
 from onnxzip.prune.reduction import Reduction
+from onnxzip.prune.search import search
 from onnxzip.quantize.targets import target_row
 from onnxzip.records import OutputMetrics, Verdict
 from onnxzip.runtime import Batch
@@ -102,7 +103,7 @@ def _search(ledger: Ledger, tuning: Iterable[Batch], round_to: int) -> None:
         return not found, figures.get("agreement", figures.get("sqnr_db", 0.0))
 
     config = ledger.config
-    found = lossy.search(ledger.best, tuning, accept, by=config.prune_by, round_to=round_to, observer=ledger.observer)
+    found = search(ledger.best, tuning, accept, by=config.prune_by, round_to=round_to, observer=ledger.observer)
     tried = tuple(
         f"{ratio:.0%} fewer {config.prune_by}: {score:.4g}, {'holds' if good else 'does not hold'} the budget"
         for ratio, good, score in found.tried

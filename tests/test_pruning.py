@@ -60,12 +60,12 @@ def test_parameters_can_be_what_the_share_is_of():
 
 
 def test_what_misses_the_budget_is_taken_back_and_said():
-    result = run(prune=0.9, budget=Budget(min_agreement=0.99))
+    result = run(prune=0.95, budget=Budget(min_agreement=0.999))
     found = stage(result.report.record)
     assert not found.kept
     assert found.summary.startswith("the budget was missed with ")
     assert not result.verdict.passed
-    assert "below the limit 0.99" in result.verdict.reasons[0]
+    assert "below the limit 0.999" in result.verdict.reasons[0]
     assert result.report.record.after.parameters == stage_parameters(result)
 
 

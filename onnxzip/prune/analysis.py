@@ -48,10 +48,14 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Follow:
-    """A parameter that follows from what stays: an input that is a constant of integers, or an attribute, by its name."""
+    """A parameter that follows from what stays: an input that is a constant of integers, or an attribute, by its name.
+
+    It is made anew when some of the labels go, and left as it is written when none do.
+    """
 
     node: ir.Node
     where: int | str
+    ids: Ids
     make: Callable[[Keep], np.ndarray]
 
 
@@ -112,6 +116,11 @@ class Read:
         """Whether output m depends on position k at all; shape (M, K)."""
         return _blocks((self.taps != 0).any(axis=-1), self.groups)
 
+    @cached_property
+    def touched(self) -> Flags:
+        """Whether any output depends on position k; length K."""
+        return np.asarray(self.reach.any(axis=0))
+
     def total(self, where: Flags) -> Numbers:
         """`Σ_k W[m, k] · known[k]` over the given constant positions and all taps, in float64; length M."""
         if self.groups == 1:
@@ -160,6 +169,8 @@ class Analysis:
 
     model: ir.Model
     shapes: Shapes
+    grouped: frozenset[str] = frozenset()
+    """Convs that make channels of their own, also where each group has a single channel left."""
     channels: Channels = field(default_factory=Channels)
     labels: dict[ir.Value, Labels] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
@@ -168,7 +179,7 @@ class Analysis:
     cuts: dict[Slot, list[Cut]] = field(default_factory=dict)
     follows: list[Follow] = field(default_factory=list)
     gathers: list[Gathered] = field(default_factory=list)
-    balances: list[tuple[Ids, str]] = field(default_factory=list)
+    balances: list[tuple[Ids, str, bool]] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
     readers: dict[ir.Node, set[Slot]] = field(default_factory=dict)
     _arrays: dict[ir.Value, np.ndarray | None] = field(default_factory=dict)
@@ -202,9 +213,11 @@ class Analysis:
     # Labels
 
     def mark(self, value: ir.Value, labels: Labels) -> None:
-        """Note the labels of a value. One position alone is no channel axis, and is not noted."""
+        """Note the labels of a value. One position alone is no channel axis: it stays, so that the value is not empty."""
         if labels.ids.size > 1:
             self.labels[value] = labels
+        else:
+            self.freeze_labels(labels, f"{value.name!r} has no other channel")
 
     def of(self, value: ir.Value | None) -> Labels | None:
         """The labels of a value, or None when it has none."""
@@ -274,10 +287,17 @@ class Analysis:
         """The labels, tied so that they change along one axis only."""
         return self.tie(labels, (a for a in labels.axes if a != axis), why)
 
-    def balance(self, ids: Ids, why: str) -> None:
-        """Note that of each row equally many channels must stay."""
+    def block(self, ids: Ids, why: str) -> None:
+        """Note that labels which change along several axes must leave a block: in each row equally many stay."""
+        sizes = [size for size in ids.shape if size > 1]
+        for k in range(1, len(sizes)):
+            rows = int(np.prod(sizes[:k]))
+            self.balance(ids.reshape(rows, -1), f"{why} equally many channels in each of {rows} rows")
+
+    def balance(self, ids: Ids, why: str, *, rows_stay: bool = False) -> None:
+        """Note that of each row equally many channels must stay. Whole rows may go, unless `rows_stay`."""
         if len(ids) > 1 and ids.shape[1] > 1:
-            self.balances.append((ids, why))
+            self.balances.append((ids, why, rows_stay))
 
     # What shrinks
 
@@ -303,9 +323,9 @@ class Analysis:
                 return
         self.cuts[slot].append(cut)
 
-    def follow(self, node: ir.Node, where: int | str, make: Callable[[Keep], np.ndarray]) -> None:
-        """Note a parameter that follows from what stays."""
-        self.follows.append(Follow(node, where, make))
+    def follow(self, node: ir.Node, where: int | str, ids: Ids, make: Callable[[Keep], np.ndarray]) -> None:
+        """Note a parameter that follows from what stays of these labels."""
+        self.follows.append(Follow(node, where, ids, make))
 
 
 def source(value: ir.Value | None) -> ir.Value | None:

@@ -35,8 +35,8 @@ def product(state: Analysis, node: ir.Node) -> str | None:
     rows, columns = a.ids.shape[-2] > 1, b.ids.shape[-1] > 1
     if rows and columns:
         return "makes a matrix of its channels"
-    ids = _joined(state, node, a, b)
-    state.mark(node.outputs[0], Labels(ids, _zeros(a, b)))
+    ids, known = np.broadcast_arrays(_joined(state, node, a, b), _zeros(a, b))
+    state.mark(node.outputs[0], Labels(ids, known).compact())
     return None
 
 

@@ -3,8 +3,9 @@
 Any choice will do as long as the numbers agree, for channels that stand in the same places can change places: a permutation
 of them, carried out on every weight that knows them, leaves the model as it is. So:
 
-1. a *cell* is a set of classes that lie in the same rows of the same balances, made by the same layers. With g groups on
-   both sides of a shuffle, cell (i, j) holds what leaves group i and arrives in group j.
+1. a *cell* is a set of classes that lie in the same rows of the same balances, made by the same layers, in the same values (what a
+   Split or Gather takes out is a place of its own). With g groups on both sides of a shuffle, cell (i, j) holds what leaves group i
+   and arrives in group j.
 2. a *family* is a set of cells that share a balance. How many each cell loses is an integer program (solved by HiGHS, through scipy):
 
        maximize Σ_c w_c k_c    so that    0 ≤ k_c ≤ free_c,    Σ_c n_bc(row) k_c is the same for all rows of each balance b,
@@ -75,11 +76,11 @@ class Family:
 
 def families(state: Analysis, roots: Ids) -> list[Family]:
     """The families of a model, from the balances that its classes do not hold by themselves."""
-    rows = [(roots[ids], why) for ids, why in state.balances]
-    rows = [(r, why) for r, why in rows if not _holds(r)]
+    every = [(roots[ids], why, rows_stay) for ids, why, rows_stay in state.balances]
+    rows = [(r, why) for r, why, rows_stay in every if not _holds(r, rows_stay=rows_stay)]
     if not rows:
         return []
-    members = _members(state, roots)
+    members, values = _members(state, roots), _values(state, roots)
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for number, (classes, _) in enumerate(rows):
         for row, line in enumerate(classes.tolist()):
@@ -88,12 +89,14 @@ def families(state: Analysis, roots: Ids) -> list[Family]:
     cells: dict[object, list[int]] = defaultdict(list)
     for root in sorted(places):
         if root:
-            cells[tuple(places[root]), tuple(members[root])].append(root)
+            cells[tuple(places[root]), tuple(members[root]), tuple(values[root])].append(root)
     return [_family(list(group.items()), rows) for group in _connected(cells)]
 
 
 def exchanged(state: Analysis, roots: Ids, found: list[Family], kept: Flags) -> tuple[Flags, Ids] | None:
     """Case 3: which places are vacated, by class, and which label moves into the place of each label; None when nothing moves."""
+    if not found:
+        return None
     moved, vacant = np.arange(len(roots)), ~kept
     labels = _labels_of(roots)
     for cell in (c for family in found for c in family.cells):
@@ -115,26 +118,40 @@ def arrived(before: Analysis, keeps: Keep, after: Analysis) -> bool:
     made = {label(layer.node): layer.ids for layer in before.layers}
     names = np.zeros(len(after.channels), np.int64)
     for layer in after.layers:
+        if label(layer.node) not in made:  # a depthwise Conv with a single group left
+            return False
         kept = made[label(layer.node)]
         names[layer.ids] = kept[keeps(kept)]
     reads = {(label(r.node), r.weight[1]): r.ids for r in before.reads}
     for read in after.reads:
-        wanted = reads[label(read.node), read.weight[1]]
+        wanted = reads.get((label(read.node), read.weight[1]))
+        if wanted is None:  # a depthwise Conv with a single channel left
+            continue
         wanted, found = wanted[keeps(wanted)], names[read.ids]
         if len(wanted) != len(found) or ((wanted != found) & (found != 0)).any():
             return False
     return True
 
 
-def _holds(classes: Ids) -> bool:
-    """Whether rows lose equally many whatever goes: all alike, or each of a single class."""
-    return bool((classes == classes[:1]).all() or (classes == classes[:, :1]).all())
+def _holds(classes: Ids, *, rows_stay: bool) -> bool:
+    """Whether rows lose equally many whatever goes: all alike, or each of a single class, where whole rows may go."""
+    return bool((classes == classes[:1]).all() or (not rows_stay and (classes == classes[:, :1]).all()))
 
 
 def _members(state: Analysis, roots: Ids) -> dict[int, list[int]]:
     """For each class the layers of its labels, in order."""
     owner = state.channels.owners()
     return {root: owner[ids].tolist() for root, ids in _labels_of(roots).items()}
+
+
+def _values(state: Analysis, roots: Ids) -> dict[int, list[tuple[int, int]]]:
+    """For each class the values that it lies in, equal ones once, and how often it does."""
+    vectors = {labels.vector.tobytes(): labels.vector for labels in state.labels.values()}
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for number, vector in enumerate(vectors.values()):
+        for root, count in zip(*(a.tolist() for a in np.unique(roots[vector], return_counts=True)), strict=True):
+            found[root].append((number, count))
+    return found
 
 
 def _labels_of(roots: Ids) -> dict[int, Ids]:

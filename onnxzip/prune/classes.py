@@ -127,7 +127,8 @@ def _spread(reads: list[Read], roots: Ids, positions: list[Flags], seed: Flags) 
             columns = np.flatnonzero(there & ~found[roots[read.ids]])
             if not len(columns) or not rows.any():
                 continue
-            new = columns[read.reach[np.ix_(rows, columns)].any(axis=0)]
+            touched = read.touched if rows.all() else np.asarray(read.reach[rows].any(axis=0))
+            new = columns[touched[columns]]
             found[roots[read.ids[new]]] = True
             changed |= bool(len(new))
     return found

@@ -60,9 +60,9 @@ def eliminate(model: ir.Model, *, multiple: int = 1, observer: Observer = SILENT
             if found.removed and decision.moved is not None:
                 kept = result.clone()
                 slicing.apply(state, decision)
-                after = analyse(result)
-                if arrived(state, decision.keeps, after):
-                    record, state = _combine(record, found), after
+                if arrived(state, decision.keeps, analyse(result, frozenset(label(y.node) for y in state.layers))):
+                    record, state = _combine(record, found), analyse(result)
+                    advance()
                     continue
                 result, state = kept, analyse(kept)
                 decision = decide(state, multiple, exchange=False)

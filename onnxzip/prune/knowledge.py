@@ -66,7 +66,8 @@ def through(read: Read, bias: Numbers | None, dtype: np.dtype[np.generic]) -> Nu
     unknown = ~np.isfinite(read.known)
     shifting = ~unknown & (read.known != 0)
     blocked = unknown if read.uniform else unknown | shifting
-    clear = ~read.reach[:, blocked].any(axis=1)  # 1, 2
+    seen = read.reach if blocked.all() else read.reach[:, blocked]
+    clear = ~seen.any(axis=1)  # 1, 2
     out = np.full(len(read.outs), np.nan)
     if clear.any():
         moved = shifting.any() and read.uniform

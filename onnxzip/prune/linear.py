@@ -39,7 +39,7 @@ def conv(state: Analysis, node: ir.Node) -> str | None:
     x = _operand(state, node, _input(node), 1, weights.ndim, width * groups)
     if isinstance(x, str):
         return x
-    depthwise = groups > 1 and width == 1
+    depthwise = groups > 1 and width == 1 and label(node) not in state.grouped
     if depthwise:
         outs = np.repeat(x.vector, count // groups)
         _follow_group(state, node, x.vector)
@@ -245,7 +245,7 @@ def _read(
 
 
 def _follow_group(state: Analysis, node: ir.Node, ids: Ids) -> None:
-    state.follow(node, "group", lambda keep: np.array(int(keep(ids).sum())))
+    state.follow(node, "group", ids, lambda keep: np.array(int(keep(ids).sum())))
 
 
 def _twins(state: Analysis, read: Read, bias: Numbers, known: Numbers) -> Twins | None:
@@ -307,9 +307,16 @@ def _addend(state: Analysis, node: ir.Node, count: int) -> Slot | None:
 
 
 def _balance(state: Analysis, ids: Ids, groups: int, node: ir.Node) -> None:
-    """Let equally many channels of each group stay."""
-    if groups > 1:
-        state.balance(ids.reshape(groups, -1), f"{label(node)} wants equally many channels in each of {groups} groups")
+    """Let equally many channels of each group stay, and at least one."""
+    if 1 < groups == ids.size:
+        why = f"{label(node)} wants one channel in each of {groups} groups"
+        state.freeze_labels(Labels(ids, np.full(ids.shape, np.nan)), why)
+    elif groups > 1:
+        state.balance(
+            ids.reshape(groups, -1),
+            f"{label(node)} wants equally many channels in each of {groups} groups",
+            rows_stay=True,
+        )
 
 
 def _uniform(node: ir.Node, weights: np.ndarray) -> bool:

@@ -41,7 +41,7 @@ def merges_of(reads: list[Read], roots: Ids, matters: list[Flags], candidates: F
     for number, read in enumerate(reads):
         for k, root, place, factor in _places(number, read, roots, chosen):
             if matters[number][k] and read.reach[:, k].any():
-                wanted[root].append(place if place not in offered[root] else None)  # twice there: no
+                wanted[root].append(place)
             if place is not None:
                 offered[root][place] = factor
     size = {r: min(map(abs, offered[r].values()), default=np.inf) for r in wanted}
@@ -65,14 +65,12 @@ def pairs(read: Read, roots: Ids, merges: dict[int, int]) -> list[tuple[int, int
         return []
     chosen = np.zeros(len(roots), np.bool_)
     chosen[[*merges, *merges.values()]] = True
-    at: dict[tuple[int, Place], tuple[int, float]] = {}
-    for k, root, place, factor in _places(0, read, roots, chosen):
-        if place is not None:
-            at[root, place] = k, factor
+    places = _places(0, read, roots, chosen)
+    at = {(root, place): (k, factor) for k, root, place, factor in reversed(places)}  # one position of each is enough
     found = []
-    for (r, place), (k, factor) in at.items():
+    for k, r, place, factor in places:
         other = at.get((merges[r], place)) if r in merges else None
-        if other is not None and not (place[2] == CONSTANT and read.absorbed[k]):
+        if place is not None and other is not None and not (place[2] == CONSTANT and read.absorbed[k]):
             found.append((k, other[0], factor / other[1]))
     return found
 

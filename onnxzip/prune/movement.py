@@ -15,7 +15,7 @@ from onnxzip.model.walk import is_op, label
 from onnxzip.prune.analysis import Analysis, Keep
 from onnxzip.prune.blocks import blocks, inferred, reshaped
 from onnxzip.prune.labels import Ids, Labels, extents
-from onnxzip.prune.twins import stacked
+from onnxzip.prune.twins import apart, stacked
 
 _COMPUTED = "has a target shape that is computed"
 
@@ -128,11 +128,8 @@ def reshape(state: Analysis, node: ir.Node) -> str | None:
     if named and content is None:
         return _COMPUTED
     if named and content is not None:
-        state.follow(node, 1, partial(new_sizes, content, named, moved.ids))  # 3
-    for k in range(1, len(moved.axes)):
-        sizes = [moved.ids.shape[a] for a in moved.axes]
-        rows = moved.ids.reshape(int(np.prod(sizes[:k])), -1)
-        state.balance(rows, f"{label(node)} wants equally many channels in each of {len(rows)} rows")
+        state.follow(node, 1, moved.ids, partial(new_sizes, content, named, moved.ids))  # 3
+    state.block(moved.ids, f"{label(node)} wants")
     state.mark(node.outputs[0], moved)
     return None
 
@@ -191,7 +188,7 @@ def expand(state: Analysis, node: ir.Node) -> str | None:
     if named and content is not None:
         new = content.copy()
         new[named] = 1
-        state.follow(node, 1, lambda keep: new)
+        state.follow(node, 1, lifted.ids, lambda keep: new)
     state.mark(node.outputs[0], lifted)
     return None
 
@@ -222,7 +219,8 @@ def space_to_depth(state: Analysis, node: ir.Node) -> str | None:
     labels = state.only(labels, 1, f"{label(node)} moves other axes to the channels")
     area = node.attributes.get_int("blocksize", 1) ** 2
     if labels.ids.size > 1:
-        state.mark(node.outputs[0], labels.moved(lambda a: np.concatenate([a] * area, axis=1)))
+        moved = labels.moved(lambda a: np.concatenate([a] * area, axis=1))
+        state.mark(node.outputs[0], Labels(moved.ids, moved.known, apart(moved.twins, area)))
     return None
 
 

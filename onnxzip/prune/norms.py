@@ -91,7 +91,7 @@ def group_normalization(state: Analysis, node: ir.Node) -> str | None:
     if not first.any():
         return None
     ids = np.repeat(first, size // groups)
-    state.follow(node, "num_groups", lambda keep: np.array(int(keep(first).sum())))
+    state.follow(node, "num_groups", first, lambda keep: np.array(int(keep(first).sum())))
     for index in (1, 2):
         state.cut(node, index, 0, ids if wanted == size else first)
     state.mark(node.outputs[0], Labels.along(1, labels.rank, ids))

@@ -81,9 +81,14 @@ OLDEST_OPSET = 7
 """Before it, elementwise operators broadcast by attributes, and BatchNormalization trains by default."""
 
 
-def analyse(model: ir.Model) -> Analysis:
-    """Label the channels of the main graph. Bodies and local functions are not entered: what they read stays."""
-    state = Analysis(model, Shapes(model))
+def analyse(model: ir.Model, grouped: frozenset[str] = frozenset()) -> Analysis:
+    """Label the channels of the main graph. Bodies and local functions are not entered: what they read stays.
+
+    Args:
+        model: the model.
+        grouped: Convs that are no depthwise ones, whatever they look like.
+    """
+    state = Analysis(model, Shapes(model), grouped)
     for node in model.graph:
         why = _apply(state, node)
         if why is not None:

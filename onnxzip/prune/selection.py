@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.opset import opset_of
+from onnxzip.model.walk import label
 from onnxzip.prune.analysis import Analysis, Gathered, Keep
 from onnxzip.prune.labels import Flags, Ids, Labels, extents
 from onnxzip.prune.movement import new_sizes
@@ -37,7 +38,7 @@ def split(state: Analysis, node: ir.Node) -> str | None:
     spans = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
     parts = [_along(labels.ids, axis, span) for span in spans]
     where = 1 if opset_of(state.model) >= _SPLIT_SIZES_ARE_AN_INPUT else "split"
-    state.follow(node, where, lambda keep: np.array([extents(keep(p))[axis] for p in parts], np.int64))
+    state.follow(node, where, labels.ids, lambda keep: np.array([extents(keep(p))[axis] for p in parts], np.int64))
     for output, span in zip(node.outputs, spans, strict=True):
         state.mark(output, labels.moved(partial(_along, axis=axis, span=span)))
     return None
@@ -87,7 +88,7 @@ def slice_(state: Analysis, node: ir.Node) -> str | None:
     for index, (bound, content) in enumerate((("starts", starts), ("ends", ends))):
         if edits and content is not None:
             where: int | str = index + 1 if opset_of(state.model) >= _SLICE_HAS_INPUTS else bound
-            state.follow(node, where, partial(_new_bounds, content, edits, labels.ids, index))
+            state.follow(node, where, labels.ids, partial(_new_bounds, content, edits, labels.ids, index))
     state.mark(node.outputs[0], moved)
     return None
 
@@ -155,7 +156,8 @@ def gather(state: Analysis, node: ir.Node) -> str | None:
         if indices is None:
             return "picks channels by computed indices"
         picks = np.where(indices < 0, indices + labels.ids.shape[axis], indices).astype(np.int64)
-        state.follow(node, 1, partial(new_indices, picks, axis, labels.ids, indices.dtype))
+        state.block(labels.ids.take(picks, axis), f"{label(node)} wants")
+        state.follow(node, 1, labels.ids, partial(new_indices, picks, axis, labels.ids, indices.dtype))
     else:
         rank = state.shapes.rank(node.inputs[1])
         if rank is None or data is None:
@@ -199,7 +201,7 @@ def pad(state: Analysis, node: ir.Node) -> str | None:
     counts, where, number = found
     mode = node.attributes.get_string("mode", "constant")
     along = [a for a in labels.axes if counts[a].any()]
-    if len(along) > 1 or (along and (mode != "constant" or number is None or (counts < 0).any())):
+    if along and (len(labels.axes) > 1 or (mode != "constant" or number is None or (counts < 0).any())):
         return "pads its channels in a way that is not understood"
     if mode == "constant":
         same = np.isnan(labels.known) | (labels.known == (np.nan if number is None else number))
@@ -229,7 +231,7 @@ def _grown(
             new[place] = int(keep(ids).sum())
         return new
 
-    state.follow(node, slot, make)
+    state.follow(node, slot, np.concatenate(own), make)
     sides = [Labels.along(axis, labels.rank, ids, np.full(len(ids), number)) for ids in own]
     parts = [sides[0], labels, sides[1]]
     ids, known = (np.concatenate([getattr(p, name) for p in parts], axis) for name in ("ids", "known"))
@@ -281,7 +283,7 @@ def resize(state: Analysis, node: ir.Node) -> str | None:
     if sizes is not None and ("axes" in node.attributes or content is None):
         return "resizes to a computed shape"
     if content is not None:
-        state.follow(node, 3, partial(new_sizes, content, labels.axes, labels.ids))
+        state.follow(node, 3, labels.ids, partial(new_sizes, content, labels.axes, labels.ids))
     keeps = node.attributes.get_string("mode", "nearest") in ("nearest", "linear")
     keeps &= node.attributes.get_string("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize"
     known = labels.known if keeps else np.where(labels.known == 0, 0.0, np.nan)

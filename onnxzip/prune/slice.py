@@ -15,7 +15,7 @@ from onnxzip.model import edit, shapes
 from onnxzip.model.walk import is_op
 from onnxzip.prune.analysis import Analysis, Cut, Follow, Gathered, Read, Slot, source
 from onnxzip.prune.classes import Decision
-from onnxzip.prune.labels import Flags, Ids, extents
+from onnxzip.prune.labels import Ids, extents
 from onnxzip.prune.merges import pairs
 from onnxzip.prune.selection import new_indices
 
@@ -47,16 +47,17 @@ def _matters(decision: Decision, cut: Cut) -> bool:
 
 def _follow(state: Analysis, follow: Follow, decision: Decision, writer: _Writer) -> None:
     """Set a parameter where it changes."""
+    if decision.keeps(follow.ids).all():
+        return
     node, new = follow.node, follow.make(decision.keeps)
     if isinstance(follow.where, str):
-        old = node.attributes.get(follow.where)
-        if new.ndim == 0:
-            node.attributes.add(ir.AttrInt64(follow.where, int(new)))
-        elif old is not None or follow.make(_all).tolist() != new.tolist():
-            node.attributes.add(ir.AttrInt64s(follow.where, [int(n) for n in new]))
+        scalar = new.ndim == 0
+        node.attributes.add(
+            ir.AttrInt64(follow.where, int(new)) if scalar else ir.AttrInt64s(follow.where, new.tolist())
+        )
         return
-    before = follow.make(_all)
-    if before.shape != new.shape or (before != new).any():
+    old = state.constant(node.inputs[follow.where]) if _present((node, follow.where)) else None
+    if old is None or old.shape != new.shape or (old != new).any():
         if is_op(node, "Split"):
             node.attributes.pop("num_outputs", None)  # sizes say it, and only one of them may
         writer.put((node, follow.where), new, ())
@@ -74,10 +75,6 @@ def _gather(state: Analysis, gathered: Gathered, decision: Decision) -> None:
     state.model.graph.insert_before(old, new)
     edit.replace(old.outputs[0], new.outputs[0])
     edit.discard(old.outputs)
-
-
-def _all(ids: Ids) -> Flags:
-    return np.ones(ids.shape, np.bool_)
 
 
 def _absorb(state: Analysis, decision: Decision, read: Read, contents: dict[Slot, np.ndarray]) -> None:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-6
 """Relative to the largest number of a row."""
 
-_NEAR = 1e-5
-"""How close single precision must bring the projections of rows of ones for a closer look."""
+_NEAR = 5e-6
+"""How close single precision must bring the projections of two rows for a closer look, for each root of an entry: rounding errors
+have either sign."""
 
 HOMOGENEOUS = frozenset({"Abs", "Identity", "LeakyRelu", "Neg", "Relu"})
 """Operators of case 2."""
@@ -58,7 +59,7 @@ def _crowded(blocks: Sequence[np.ndarray], factor: Numbers, chosen: Ids, exact: 
     place = place / factor[chosen]
     order = np.lexsort((place, exact[chosen]))
     size = sum(b.shape[1] for b in blocks)
-    near = (np.diff(place[order]) <= _NEAR * size) & (np.diff(exact[chosen][order]) == 0)
+    near = (np.diff(place[order]) <= _NEAR * np.sqrt(size)) & (np.diff(exact[chosen][order]) == 0)
     found = np.zeros(len(chosen), np.bool_)
     found[order] = np.concatenate([near, [False]]) | np.concatenate([[False], near]) if len(order) else False
     return found
@@ -104,6 +105,15 @@ def stacked(parts: Sequence[Labels], axis: int) -> Twins | None:
     return Twins(np.concatenate(groups, axis), np.concatenate(factors, axis))
 
 
+def apart(twins: Twins | None, times: int) -> Twins | None:
+    """Twins along axis 1, whose positions are repeated as a whole: each copy holds other pixels, and has groups of its own."""
+    if twins is None:
+        return None
+    copy = np.arange(twins.group.shape[1]) // (twins.group.shape[1] // times)
+    own = twins.group * times + copy.reshape(-1, *[1] * (twins.group.ndim - 2))
+    return Twins(np.where(twins.group > 0, own, 0), twins.factor)
+
+
 def flat(twins: Twins | None) -> Twins | None:
     """The same as vectors."""
     return None if twins is None else Twins(twins.group.reshape(-1), twins.factor.reshape(-1))
@@ -138,8 +148,10 @@ def _clusters(exact: Ids, rows: np.ndarray) -> Ids:
     size = np.abs(rows).max(axis=1, initial=0.0)[order]
     near = code[order][1:] == code[order][:-1]
     near &= np.abs(np.diff(place[order])) <= TOLERANCE * direction.sum() * size[1:]
-    for k in np.flatnonzero(near).tolist():
-        near[k] = np.abs(rows[order[k + 1]] - rows[order[k]]).max() <= TOLERANCE * size[k]
+    pairs = np.flatnonzero(near)
+    if len(pairs):
+        distance = np.abs(rows[order[pairs + 1]] - rows[order[pairs]]).max(axis=1)
+        near[pairs] = distance <= TOLERANCE * size[pairs]
     number = np.concatenate([[0], np.cumsum(~near)])
     count = np.bincount(number)
     names = np.zeros(len(count), np.int64)

@@ -30,7 +30,7 @@ def zero_a_third(model: ir.Model) -> None:
             value = read.node.inputs[index] if index < len(read.node.inputs) else None
             if value is None or value.const_value is None or len(value.uses()) > 1:
                 continue
-            axis = next(a for a, ids in state.cuts[read.node, index].items() if np.array_equal(ids, read.outs))
+            axis = next(c.axes[0] for c in state.cuts[read.node, index] if np.array_equal(c.ids, read.outs))
             content = np.moveaxis(np.array(value.const_value.numpy()), axis, 0)
             content[dead] = 0 if index == 1 else rng.choice([0.0, 0.0, 0.0, -1.0, 0.5], len(dead))
             value.const_value = ir.tensor(np.ascontiguousarray(np.moveaxis(content, 0, axis)), name=value.name)

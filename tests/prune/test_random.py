@@ -75,7 +75,11 @@ def graphs(draw: st.DrawFn) -> tuple[Net, str, int]:
 
     stream = conv(None, draw(st.integers(4, 8)))
     for _ in range(draw(st.integers(1, 5))):
-        step = draw(st.sampled_from(["conv", "act", "residual", "concat", "pool", "depthwise"]))
+        step = draw(
+            st.sampled_from(
+                ["conv", "act", "residual", "concat", "pool", "depthwise", "split", "gather", "slice", "dense"]
+            )
+        )
         width = len(stream.owners)
         if step == "conv":
             stream = conv(stream, draw(st.integers(4, 8)))
@@ -92,6 +96,23 @@ def graphs(draw: st.DrawFn) -> tuple[Net, str, int]:
         elif step == "pool":
             kind = draw(st.sampled_from(["MaxPool", "AveragePool"]))
             stream = Stream(maker.net.op(kind, stream.name, kernel_shape=[3, 3], pads=[1] * 4), stream.owners)
+        elif step == "split":  # in another order
+            cut = draw(st.integers(2, width - 2))
+            a, b = maker.net.op("Split", stream.name, maker.net.weight([cut, width - cut]), axis=1, outputs=2)
+            stream = Stream(maker.net.op("Concat", b, a, axis=1), stream.owners[cut:] + stream.owners[:cut])
+        elif step == "gather":
+            order = draw(st.permutations(range(width)))
+            name = maker.net.op("Gather", stream.name, maker.net.weight(list(order)), axis=1)
+            stream = Stream(name, [stream.owners[i] for i in order])
+        elif step == "slice":  # backwards
+            bounds = [maker.net.weight([n]) for n in (width, -width - 1, 1, -1)]
+            stream = Stream(maker.net.op("Slice", stream.name, *bounds), stream.owners[::-1])
+        elif step == "dense":  # one layer reads the stream beside what others made of it
+            other = conv(stream, 4)
+            both = Stream(maker.net.op("Concat", stream.name, other.name, axis=1), stream.owners + other.owners)
+            after = conv(both, 4)
+            name = maker.net.op("Concat", both.name, after.name, axis=1)
+            stream = Stream(name, both.owners + after.owners)
         else:
             stream = Stream(maker.net.conv(stream.name, width, 1, pad=1, bias=False, group=width), stream.owners)
     pixels = draw(st.sampled_from([1, 4]))
@@ -134,3 +155,28 @@ def test_constants_of_every_kind_are_exact(case, multiple):
     net, output = case
     model = net.model(output)
     check(model, eliminate(model, multiple=multiple)[1].removed, multiple=multiple, rtol=1e-4)
+
+
+@st.composite
+def shuffles(draw: st.DrawFn) -> tuple[Net, str, int]:
+    """Grouped Convs and channel shuffles in which each cell of (group, next group) has `spare` dead channels, anywhere in it."""
+    groups, spare, each = draw(st.sampled_from([(2, 1, 2), (2, 1, 3), (3, 1, 2), (2, 2, 3)]))
+    count, removed = groups * groups * each, 0
+    net = Net("N", 3, 4, 4, seed=draw(st.integers(0, 99)))
+    value = net.conv(net.conv("x", 2, 3, 1), count, 2, 1)
+    for _ in range(draw(st.integers(1, 3))):
+        places = [draw(st.permutations(range(each)))[:spare] for _ in range(groups * groups)]
+        zero = tuple(cell * each + p for cell, chosen in enumerate(places) for p in chosen)
+        value = net.op("Relu", net.conv(value, count, count // groups, 1, group=groups, zero=zero))
+        removed += len(zero)
+        rows = net.op("Reshape", value, net.weight([0, groups, count // groups, 4, 4]))
+        value = net.op("Reshape", net.op("Transpose", rows, perm=[0, 2, 1, 3, 4]), net.weight([0, count, 4, 4]))
+    last = net.conv(value, count, count // groups, 1, group=groups)
+    return net, net.conv(last, 2, count, 1), removed
+
+
+@settings(max_examples=15, deadline=None)
+@given(shuffles())
+def test_shuffled_groups_are_exact_and_complete(case):
+    net, output, removed = case
+    check(net.model(output), removed)
