@@ -157,12 +157,12 @@ def test_other_settings_are_checked():
 
 
 def test_agreement_must_be_shown_by_enough_decisions_and_for_rare_ones():
-    def doubt(agreement: float, decisions: int, balanced: float = 1.0) -> str | None:
+    def doubt(agreement: float | None, decisions: int, balanced: float = 1.0, sqnr_db: float = 1.0) -> str | None:
         o = OutputMetrics(
             name="y",
             max_abs_error=1.0,
             max_rel_error=1.0,
-            sqnr_db=1.0,
+            sqnr_db=sqnr_db,
             cosine=1.0,
             agreement=agreement,
             decisions=decisions,
@@ -173,4 +173,6 @@ def test_agreement_must_be_shown_by_enough_decisions_and_for_rare_ones():
     assert doubt(1.0, 100) is None
     assert "give more data" in (doubt(1.0, 9) or "")
     assert "give more data" in (doubt(0.975, 80) or "")
+    assert doubt(None, 0, sqnr_db=18.5) is None
+    assert "ask for 18.4 dB" in (doubt(None, 0, sqnr_db=18.0) or "")
     assert "class by class" in (doubt(0.999, 10000, balanced=0.5) or "")
