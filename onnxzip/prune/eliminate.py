@@ -54,26 +54,33 @@ def eliminate(model: ir.Model, *, multiple: int = 1, observer: Observer = SILENT
     result, record = model.clone(), Elimination()
     with observer.step("remove channels") as advance:
         state = analyse(result)
+        exchange = True
         for _ in range(ROUNDS):
-            decision = decide(state, multiple)
+            decision = decide(state, multiple, exchange=exchange)
             found = _record(state, decision, multiple)
-            if found.removed and decision.moved is not None:
-                kept = result.clone()
-                slicing.apply(state, decision)
-                if arrived(state, decision.keeps, analyse(result, frozenset(label(y.node) for y in state.layers))):
-                    record, state = _combine(record, found), analyse(result)
-                    advance()
-                    continue
-                result, state = kept, analyse(kept)
-                decision = decide(state, multiple, exchange=False)
-                found = _record(state, decision, multiple)
-            record = _combine(record, found)
             if not found.removed:
+                record = _combine(record, found)
                 break
-            slicing.apply(state, decision)
-            state = analyse(result)
-            advance()
+            result, state, done = _carried_out(result, state, decision)
+            if done:
+                record = _combine(record, found)
+                advance()
+            exchange &= done
     return result, record
+
+
+def _carried_out(model: ir.Model, state: Analysis, decision: Decision) -> tuple[ir.Model, Analysis, bool]:
+    """The model without what goes, its analysis, and whether it was done.
+
+    Where channels change places, and shuffles do not bring each of them to its own, the model is given back as it was.
+    """
+    before = None if decision.moved is None else model.clone()
+    slicing.apply(state, decision)
+    if before is not None:
+        made = frozenset(label(layer.node) for layer in state.layers)
+        if not arrived(state, decision.keeps, analyse(model, made)):
+            return before, analyse(before), False
+    return model, analyse(model), True
 
 
 def _record(state: Analysis, decision: Decision, multiple: int) -> Elimination:

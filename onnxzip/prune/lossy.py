@@ -141,7 +141,8 @@ def shrink(model: ir.Model, ranking: Ranking, *, ratio: float, by: str = BY[0], 
         passes=ranking.passes.cost,
     )
     slicing.apply(state, decision)
-    if decision.moved is not None and not arrived(state, decision.keeps, analyse(result)):
+    made = frozenset(label(layer.node) for layer in state.layers)
+    if decision.moved is not None and not arrived(state, decision.keeps, analyse(result, made)):
         raise ModelError(
             "channels of grouped layers cannot be told apart behind its shuffles: this model cannot be pruned"
         )
