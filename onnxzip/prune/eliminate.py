@@ -65,7 +65,7 @@ def eliminate(model: ir.Model, *, multiple: int = 1, observer: Observer = SILENT
             if done:
                 record = _combine(record, found)
                 advance()
-            exchange &= done
+            exchange = done  # what stood in the way may be gone after a round without
     return result, record
 
 
