@@ -5,11 +5,12 @@ that it started from: a loss that buys nothing is taken back.
 
 A search takes the best of many candidates, and would profit from chance. So it asks for more than the budget does:
 
-1. of outputs that take decisions: the lower end of the 80 % Wilson interval holds the agreement asked for, and so does the mean
-   over classes, so that many easy decisions do not hide the rare ones.
-2. of float outputs that take none (embeddings): where decisions are taken from them later, a relative error ε changes about ε / 4
-   of them (nearest neighbours of a sentence encoder: .056 at ε = .22, .024 at .1), so that an agreement a asks for
-   SQNR ≥ 20 log10(1 / (4 (1 − a))) dB.
+1. of outputs that take decisions: the lower end of the 80 % Wilson interval holds the agreement asked for, for as many independent
+   decisions as there are samples (thousands of anchors of one image are one), and so does the mean over classes, so that
+   many easy decisions do not hide the rare ones.
+2. of float outputs that take none (embeddings): where decisions are taken from them later, a relative error ε changes up to
+   .4 ε of them (nearest neighbours of a sentence encoder: .08 at ε = .21, .044 at .14). Half is reckoned with, so that an
+   agreement a asks for SQNR ≥ 20 log10(1 / (2 (1 − a))) dB.
 """
 
 from __future__ import annotations
@@ -125,18 +126,19 @@ def _search(ledger: Ledger, tuning: Iterable[Batch], round_to: int) -> None:
 def _unsure(verdict: Verdict, config: Config) -> list[str]:
     """Which agreements may lie below the limit, given how few decisions there were, or how rare some of them are."""
     limit = config.budget.min_agreement
-    return [] if limit is None else [r for o in verdict.outputs if (r := _doubt(o, limit)) is not None]
+    return [] if limit is None else [r for o in verdict.outputs if (r := _doubt(o, limit, verdict.samples)) is not None]
 
 
-def _doubt(o: OutputMetrics, limit: float) -> str | None:
+def _doubt(o: OutputMetrics, limit: float, samples: int) -> str | None:
     if o.agreement is None:  # 2
-        wanted = math.inf if limit == 1 else -20 * math.log10(4 * (1 - limit))
+        wanted = math.inf if limit == 1 else -20 * math.log10(2 * (1 - limit))
         if o.sqnr_db is None or o.sqnr_db >= wanted:
             return None
         return f"output {o.name!r} has {o.sqnr_db:.1f} dB SQNR; {limit:g} of the decisions taken from it ask for {wanted:.1f} dB"
-    low, _ = wilson(round(o.agreement * o.decisions), o.decisions, _SURE)
+    count = min(o.decisions, samples)
+    low, _ = wilson(o.agreement * count, count, _SURE)
     if low < limit:
-        return f"output {o.name!r}: {o.decisions} decisions, of which {o.agreement:.4f} agree, do not show {limit:g}: give more data"
+        return f"output {o.name!r}: {samples} samples, in which {o.agreement:.4f} of the decisions agree, do not show {limit:g}: give more data"
     if o.balanced is not None and o.balanced < limit:
         return (
             f"output {o.name!r} agrees in {o.balanced:.4f} of its decisions, class by class, below the limit {limit:g}"

@@ -16,7 +16,11 @@ from onnxzip.result import PROVENANCE
 
 MODELS = Path(__file__).parent.parent / "models"
 DENSE = MODELS / "digits_resnet.onnx"
-CALIBRATION, EVALUATION = str(MODELS / "digits_calibration.npz"), str(MODELS / "digits_evaluation.npz")
+IMAGES = {n: np.load(MODELS / f"digits_{n}.npz")["image"] for n in ("calibration", "evaluation")}
+CALIBRATION, EVALUATION = (
+    [{"image": IMAGES[n][i : i + 32]} for i in range(0, count, 32)]
+    for n, count in (("calibration", 256), ("evaluation", 448))
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +29,12 @@ def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "paired", lambda *_, **__: Speed(speedup=2.0, low=1.9, high=2.1, pairs=15))
 
 
-def run(data: str | None = CALIBRATION, evaluation: str | None = EVALUATION, **settings: object) -> onnxzip.Result:
+Batches = list[dict[str, np.ndarray]]
+
+
+def run(
+    data: Batches | None = CALIBRATION, evaluation: Batches | None = EVALUATION, **settings: object
+) -> onnxzip.Result:
     config = Config(**{"preset": "exact", **settings})  # type: ignore[arg-type]
     return onnxzip.optimize(DENSE, data, evaluation=evaluation, config=config)
 
@@ -94,10 +103,9 @@ def test_the_largest_share_that_holds_the_budget_is_found():
 
 
 def test_a_search_without_enough_decisions_says_so():
-    images = np.load(CALIBRATION)["image"]
     result = onnxzip.optimize(
         DENSE,
-        [{"image": images[i : i + 8]} for i in range(0, 40, 8)],
+        [{"image": IMAGES["calibration"][i : i + 8]} for i in range(0, 40, 8)],
         config=Config(preset="exact", prune="auto", budget=Budget(min_agreement=0.99)),
     )
     found = stage(result.report.record)
@@ -168,11 +176,11 @@ def test_agreement_must_be_shown_by_enough_decisions_and_for_rare_ones():
             decisions=decisions,
             balanced=balanced,
         )
-        return pruning._doubt(o, 0.97)
+        return pruning._doubt(o, 0.97, min(decisions, 100))
 
     assert doubt(1.0, 100) is None
     assert "give more data" in (doubt(1.0, 9) or "")
     assert "give more data" in (doubt(0.975, 80) or "")
-    assert doubt(None, 0, sqnr_db=18.5) is None
-    assert "ask for 18.4 dB" in (doubt(None, 0, sqnr_db=18.0) or "")
+    assert doubt(None, 0, sqnr_db=24.5) is None
+    assert "ask for 24.4 dB" in (doubt(None, 0, sqnr_db=24.0) or "")
     assert "class by class" in (doubt(0.999, 10000, balanced=0.5) or "")

@@ -43,7 +43,7 @@ _MASK = 1e8
 _Z95 = 1.959964
 
 
-def wilson(successes: int, trials: int, z: float = _Z95) -> tuple[float, float]:
+def wilson(successes: float, trials: int, z: float = _Z95) -> tuple[float, float]:
     """The Wilson score interval of a share, of 95 % by default; `z` is the normal quantile of each side.
 
     >>> tuple(round(b, 3) for b in wilson(95, 100))
