@@ -120,7 +120,7 @@ class _Books:
 
     def cost(self) -> float:
         """Of all that is gone."""
-        return sum(float(lane.costs[: lane.done].sum()) for lane in self.lanes) * self.saved
+        return sum(float(lane.costs[: lane.done].sum()) for lane in self.lanes)
 
     def steps(self) -> list[list[int]]:
         """The steps of each lane."""
