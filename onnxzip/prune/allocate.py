@@ -2,8 +2,11 @@
 
 `gain = Δcost / Δsize` of the next step of every lane (see `families`), smallest first. A lane whose later steps are cheaper than
 its next one is judged by the best average over the steps ahead, so that a costly first step does not hide a cheap tail.
-Sizes are products over axes, so what a step saves shrinks as its neighbours shrink: it is reckoned anew. When enough is saved,
-the dearest of the steps that are not needed after all are taken back.
+Sizes are products over axes, so what a step saves shrinks as its neighbours shrink: it is reckoned anew.
+
+Towards the end only what is still missing counts: `gain = Δcost / min(Δsize, missing)`, so that no large step is taken for a small
+rest. Then, while the total cost falls: the last steps of a lane are taken back and others fill the gap, or one more step of a lane
+is taken and others are taken back for it; the dearest steps that are not needed after all go back each time.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
@@ -20,6 +24,9 @@ from onnxzip.prune.sizes import Term
 
 AHEAD = 4
 """Steps of one lane that are looked at together."""
+
+EXCHANGES = 200
+"""Exchanges at most."""
 
 
 @dataclass(eq=False)
@@ -33,7 +40,7 @@ class _Lane:
     touches: list[tuple[int, int, Ids]] = field(default_factory=list)
     done: int = 0
     steps: list[int] = field(default_factory=list)
-    offer: tuple[float, int] | None = None
+    offer: list[tuple[float, float]] | None = None
 
 
 def allocate(
@@ -59,18 +66,30 @@ def allocate(
     """
     books = _Books(terms, families, orders, classes)
     gone = np.zeros(classes, np.bool_)
-    while books.saved < ratio * books.total:
-        best = books.best(round_to)
-        if best is None:
-            break
-        lane, count = best
-        lane.steps.append(count)
-        books.take(lane, count)
-    while (spare := books.spare(books.saved - ratio * books.total, round_to)) is not None:
-        books.take(spare, -spare.steps.pop())
+    if books.fill(ratio * books.total, round_to):
+        _improve(books, ratio * books.total, round_to)
     for lane in books.lanes:
         gone[lane.classes[: lane.done]] = True
     return gone, books.saved / max(books.total, 1e-30)
+
+
+def _improve(books: _Books, wanted: float, round_to: int) -> None:
+    """Exchange steps of one lane for steps of others while the total cost falls (the first exchange found is made)."""
+    for _ in range(EXCHANGES):
+        before, cost = books.steps(), books.cost()
+        for lane, more in product(books.lanes, (-1, -2, 1)):
+            if more < 0:
+                if len(lane.steps) < -more:
+                    continue
+                for _ in range(-more):
+                    books.take(lane, -lane.steps.pop())
+            elif not books.advance(lane, round_to):
+                continue
+            if books.fill(wanted, round_to, without=lane) and books.cost() < cost * (1 - 1e-9):
+                break
+            books.restore(before)
+        else:
+            return
 
 
 class _Books:
@@ -99,22 +118,57 @@ class _Books:
                         lane.touches.append((t, axis, np.concatenate([[0], np.cumsum(count[lane.classes])])))
                         self._readers.setdefault(t, []).append(lane)
 
-    def best(self, round_to: int) -> tuple[_Lane, int] | None:
-        """The lane with the best next step, and how many classes that is; ties go to the first."""
-        found: tuple[float, _Lane, int] | None = None
+    def cost(self) -> float:
+        """Of all that is gone."""
+        return sum(float(lane.costs[: lane.done].sum()) for lane in self.lanes)
+
+    def steps(self) -> list[list[int]]:
+        """The steps of each lane."""
+        return [list(lane.steps) for lane in self.lanes]
+
+    def restore(self, steps: Sequence[Sequence[int]]) -> None:
+        """Let these steps, and no others, be taken."""
+        for lane, own in zip(self.lanes, steps, strict=True):
+            if lane.steps != own:
+                lane.steps = list(own)
+                self.take(lane, sum(own) - lane.done)
+
+    def fill(self, wanted: float, round_to: int, without: _Lane | None = None) -> bool:
+        """Take the best steps until so much is saved, then back those that are not needed; False where there are not enough."""
+        while self.saved < wanted:
+            lane = self.best(round_to, wanted - self.saved, without)
+            if lane is None or not self.advance(lane, round_to):
+                return False
+        while (spare := self.spare(self.saved - wanted, round_to, without)) is not None:
+            self.take(spare, -spare.steps.pop())
+        return True
+
+    def advance(self, lane: _Lane, round_to: int) -> bool:
+        """Take the next step of a lane, if there is one."""
+        count = step(self.widths[lane.family], lane.profile, len(lane.classes) - lane.done, round_to)
+        if count:
+            lane.steps.append(count)
+            self.take(lane, count)
+        return count > 0
+
+    def best(self, round_to: int, missing: float, without: _Lane | None) -> _Lane | None:
+        """The lane with the best next step; ties go to the first."""
+        found: tuple[float, _Lane] | None = None
         for lane in self.lanes:
+            if lane is without:
+                continue
             if lane.offer is None:
                 lane.offer = self._offer(lane, round_to)
-            price, count = lane.offer
-            if count and (found is None or price < found[0]):
-                found = price, lane, count
-        return None if found is None else found[1:]
+            price = min((c / min(s, missing) for c, s in lane.offer), default=np.inf)
+            if price < np.inf and (found is None or price < found[0]):
+                found = price, lane
+        return None if found is None else found[1]
 
-    def spare(self, excess: float, round_to: int) -> _Lane | None:
+    def spare(self, excess: float, round_to: int, without: _Lane | None) -> _Lane | None:
         """The lane whose last step is the dearest of those that save no more than `excess`."""
         found: tuple[float, _Lane] | None = None
         for lane in self.lanes:
-            if not lane.steps:
+            if not lane.steps or lane is without:
                 continue
             count = lane.steps[-1]
             before = zip(self.widths[lane.family], lane.profile, strict=True)
@@ -142,20 +196,19 @@ class _Books:
             for other in self._readers[t]:
                 other.offer = None
 
-    def _offer(self, lane: _Lane, round_to: int) -> tuple[float, int]:
-        """The least price of the next step or the next few, and the size of the next step."""
-        widths, ahead, first, price = list(self.widths[lane.family]), 0, 0, np.inf
+    def _offer(self, lane: _Lane, round_to: int) -> list[tuple[float, float]]:
+        """What the next step costs and saves, and the next few together, where they save anything."""
+        widths, ahead, found = list(self.widths[lane.family]), 0, []
         for _ in range(AHEAD):
             count = step(widths, lane.profile, len(lane.classes) - lane.done - ahead, round_to)
             if not count:
                 break
-            first = first or count
             ahead += count
             widths = [w - count * p for w, p in zip(widths, lane.profile, strict=True)]
             saving = self._saving(lane, ahead)
             if saving > 0:
-                price = min(price, float(lane.costs[lane.done : lane.done + ahead].sum()) / saving)
-        return (price, first) if price < np.inf else (np.inf, 0)
+                found.append((float(lane.costs[lane.done : lane.done + ahead].sum()), saving))
+        return found
 
     def _saving(self, lane: _Lane, count: int) -> float:
         less: dict[int, dict[int, int]] = {}

@@ -73,7 +73,7 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
             orders[n] = order = _order(families[n], own)
             trials[n] = _trial(order, reads[n], found, roots, families[n])
     few = Few(view.data, every(view.data))
-    return Ranked(tuple(scaled(state.model, orders, trials, few, view.passes, view.observer)), tuple(notes))
+    return Ranked(tuple(scaled(state.model, orders, trials, few, view)), tuple(notes))
 
 
 def by_magnitude(state: Analysis, roots: Ids, families: Sequence[Family]) -> Ranked:

@@ -2,7 +2,7 @@
 
 What a reader loses says little about what the model loses: a branch of little weight beside its shortcut may lose much. So each
 family is tried once: the classes that go first are taken out (their weights set to 0, the readers' other weights and biases
-adapted by least squares), and the error of the model's outputs on a few batches is set against what was foretold:
+adapted by least squares), and the error of the outputs on a few batches (padded tokens left out) is set against what was foretold:
 
     scale = √( (Σ |y' − y|² / Σ |y − mean y|²) / Σ costs of what was taken out ).
 
@@ -20,11 +20,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model import edit
-from onnxzip.progress import Observer
 from onnxzip.prune.analysis import Read, Slot
 from onnxzip.prune.families import Order
+from onnxzip.prune.gather import View
 from onnxzip.prune.labels import Numbers
-from onnxzip.prune.probe import Passes, count, values
+from onnxzip.prune.probe import Passes, count, real_tokens, values
 from onnxzip.prune.write import put, put_weights
 from onnxzip.runtime import Batch
 
@@ -82,21 +82,20 @@ def scaled(
     orders: Sequence[Order | None],
     trials: Sequence[Trial | None],
     few: Few,
-    passes: Passes,
-    observer: Observer,
+    view: View,
 ) -> list[Order | None]:
     """The orders with their costs brought to the scale of the model's outputs."""
     names = [o.name or "" for o in model.graph.outputs]
     share = len(few) / max(1, count(few.data))
-    reference = _outputs(model, names, few, Passes())
+    reference = _outputs(model, names, few, view.mask)
     scales = np.full(len(orders), np.nan)
-    with observer.step("try families", sum(t is not None for t in trials)) as done:
+    with view.observer.step("try families", sum(t is not None for t in trials)) as done:
         for number, trial in enumerate(trials):
             if trial is None or trial.foretold <= 0:
                 continue
-            error = _error(reference, _outputs(_changed(model, trial), names, few, Passes()))
+            error = _error(reference, _outputs(_changed(model, trial), names, few, view.mask))
             scales[number] = (error / trial.foretold) ** POWER
-            passes.sweeps, passes.cost = passes.sweeps + 1, passes.cost + share
+            view.passes.sweeps, view.passes.cost = view.passes.sweeps + 1, view.passes.cost + share
             done()
     middle = float(np.nanmedian(scales)) if np.isfinite(scales).any() else 1.0
     held = np.clip(np.nan_to_num(scales, nan=middle), middle / RANGE, middle * RANGE)
@@ -113,22 +112,27 @@ def every(data: Iterable[Batch]) -> int:
     return max(1, batches // wanted)
 
 
-def _outputs(model: ir.Model, names: Sequence[str], few: Few, passes: Passes) -> list[dict[str, np.ndarray]]:
-    return [dict(arrays) for _, arrays in values(model, names, few, passes)]
+def _outputs(model: ir.Model, names: Sequence[str], few: Few, mask: str | None) -> list[dict[str, np.ndarray]]:
+    """The outputs by batch, as rows; padded tokens are left out."""
+    found = []
+    for batch, arrays in values(model, names, few, Passes()):
+        rows = {}
+        for name, array in arrays.items():
+            real = real_tokens(batch, mask, array.shape[:-1]) if array.ndim > 1 else None
+            flat = array.reshape(-1, array.shape[-1] if array.ndim else 1)
+            rows[name] = flat if real is None else flat[real]
+        found.append(rows)
+    return found
 
 
 def _error(reference: Sequence[dict[str, np.ndarray]], found: Sequence[dict[str, np.ndarray]]) -> float:
-    """Squared error of the float outputs relative to their variance, the mean over them."""
+    """Squared error of the rows of float outputs relative to their variance, the mean over them."""
     errors = []
     for name in reference[0]:
         if reference[0][name].dtype.kind != "f":
             continue
-        right = np.concatenate(
-            [r[name].reshape(-1, r[name].shape[-1] if r[name].ndim else 1) for r in reference]
-        ).astype(np.float64)
-        wrong = np.concatenate([f[name].reshape(-1, f[name].shape[-1] if f[name].ndim else 1) for f in found]).astype(
-            np.float64
-        )
+        right = np.concatenate([r[name] for r in reference]).astype(np.float64)
+        wrong = np.concatenate([f[name] for f in found]).astype(np.float64)
         spread = float(((right - right.mean(axis=0)) ** 2).sum()) or float((right**2).sum())
         errors.append(float(((right - wrong) ** 2).sum()) / max(spread, 1e-30))
     return float(np.mean(errors)) if errors else 0.0
