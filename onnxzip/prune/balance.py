@@ -25,7 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxzip.model.walk import label
-from onnxzip.prune.analysis import Analysis, Keep
+from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.facts import Keep
 from onnxzip.prune.labels import Flags, Ids
 
 

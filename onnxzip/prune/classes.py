@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnxzip.prune.analysis import Analysis, Read
+from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.balance import Family, exchanged, families
+from onnxzip.prune.facts import Read
 from onnxzip.prune.labels import Flags, Ids
 from onnxzip.prune.merges import merges_of
 

@@ -20,7 +20,8 @@ import onnx_ir as ir
 from onnxzip.model.constants import constant
 from onnxzip.model.edit import sole_consumer
 from onnxzip.model.walk import bodies_of, is_op, label
-from onnxzip.prune.analysis import Analysis, Read, Slot, source
+from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.facts import Read, Slot, source
 from onnxzip.prune.gather import Look
 from onnxzip.prune.labels import Ids
 from onnxzip.prune.patches import site_of
@@ -130,8 +131,3 @@ def _read(node: ir.Node) -> Iterator[ir.Value | None]:
     for body in bodies_of(node):
         for inner in body.all_nodes():
             yield from inner.inputs
-
-
-def everything(read: Read) -> Kept:
-    """A layer that lost nothing."""
-    return Kept(whole=True, outs=np.arange(len(read.outs)))

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxzip.model.walk import label
-from onnxzip.prune.analysis import Analysis, Read
+from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.bundles import magnitudes
+from onnxzip.prune.facts import Read
 from onnxzip.prune.families import Family, Order
 from onnxzip.prune.gather import Look, View, chunks, gather
 from onnxzip.prune.labels import Ids, Numbers

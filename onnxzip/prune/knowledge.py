@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxzip.errors import ModelError
 from onnxzip.model.opset import opset_of
-from onnxzip.prune.analysis import Read
+from onnxzip.prune.facts import Read
 from onnxzip.prune.labels import Numbers
 from onnxzip.runtime import Session
 

@@ -23,11 +23,12 @@ from onnxzip.prune import importance
 from onnxzip.prune import refit as refitting
 from onnxzip.prune import slice as slicing
 from onnxzip.prune.allocate import allocate
-from onnxzip.prune.analysis import Analysis, Read
+from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.balance import arrived
 from onnxzip.prune.bundles import bundle
 from onnxzip.prune.bundles import decision as bundled
 from onnxzip.prune.classes import Decision
+from onnxzip.prune.facts import Read
 from onnxzip.prune.families import Family, families
 from onnxzip.prune.fits import Kept
 from onnxzip.prune.gather import ROWS, View

@@ -17,7 +17,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from onnxzip.prune.analysis import Read
+from onnxzip.prune.facts import Read
 from onnxzip.prune.labels import Flags, Ids
 
 Place = tuple[int, int, int]

@@ -12,8 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model.walk import is_op, label
-from onnxzip.prune.analysis import Analysis, Keep
+from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.blocks import blocks, inferred, reshaped
+from onnxzip.prune.facts import Keep
 from onnxzip.prune.labels import Ids, Labels, extents
 from onnxzip.prune.twins import apart, stacked
 

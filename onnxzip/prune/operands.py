@@ -7,7 +7,8 @@ import onnx_ir as ir
 
 from onnxzip.model.edit import sole_consumer
 from onnxzip.model.walk import is_op, label
-from onnxzip.prune.analysis import Analysis, Read, Slot
+from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.facts import Read, Slot
 from onnxzip.prune.labels import Ids, Labels, Numbers, Twins
 from onnxzip.prune.twins import flat, of_rows
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from onnxzip.model.constants import array
 from onnxzip.model.walk import is_op
-from onnxzip.prune.analysis import source
+from onnxzip.prune.facts import source
 from onnxzip.prune.labels import Flags, Ids
 
 

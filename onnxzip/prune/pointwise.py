@@ -13,7 +13,8 @@ import onnx_ir as ir
 
 from onnxzip.model.constants import scalar
 from onnxzip.model.walk import label
-from onnxzip.prune.analysis import Analysis, source
+from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.facts import source
 from onnxzip.prune.knowledge import evaluate
 from onnxzip.prune.labels import Ids, Labels, Numbers, Twins
 from onnxzip.prune.twins import HOMOGENEOUS, paired, proportional, refined

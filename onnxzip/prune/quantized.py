@@ -8,13 +8,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-if TYPE_CHECKING:
-    from onnxzip.prune.analysis import Cut
+from onnxzip.prune.facts import Cut
 
 
 def dequantized(node: ir.Node, operands: Sequence[np.ndarray | None]) -> np.ndarray | None:
@@ -41,7 +39,7 @@ def cuts(node: ir.Node, cut: Cut, operands: Sequence[np.ndarray | None]) -> Iter
         return  # 1, 2: on another axis
     for index in range(1, len(operands)):
         if operands[index] is not None:
-            yield index, type(cut)((0,), cut.ids)  # 2
+            yield index, Cut((0,), cut.ids)  # 2
 
 
 def _axis(node: ir.Node, rank: int) -> int:

@@ -15,7 +15,8 @@ from onnxzip.model.opset import opset_of
 from onnxzip.model.shapes import Shapes
 from onnxzip.model.walk import ONNX_DOMAINS, is_op, label
 from onnxzip.prune import linear, movement, norms, pointwise, selection, window
-from onnxzip.prune.analysis import Analysis, Slot, source
+from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.facts import Slot, source
 from onnxzip.prune.labels import Labels
 
 Rule = Callable[[Analysis, ir.Node], str | None]

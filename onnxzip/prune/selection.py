@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 from onnxzip.model.opset import opset_of
 from onnxzip.model.walk import label
-from onnxzip.prune.analysis import Analysis, Gathered, Keep
+from onnxzip.prune.analysis import Analysis
+from onnxzip.prune.facts import Gathered, Keep
 from onnxzip.prune.labels import Flags, Ids, Labels, extents
 from onnxzip.prune.movement import new_sizes
 

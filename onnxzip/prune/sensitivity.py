@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model import edit
-from onnxzip.prune.analysis import Read, Slot
+from onnxzip.prune.facts import Read, Slot
 from onnxzip.prune.families import Order
 from onnxzip.prune.gather import View
 from onnxzip.prune.labels import Numbers

@@ -12,14 +12,11 @@ Groups compare positions of the same value only. Numbers count as equal when the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.labels import Ids, Labels, Numbers, Twins
-
-if TYPE_CHECKING:
-    from onnxzip.prune.analysis import Analysis
 
 TOLERANCE = 1e-6
 """Relative to the largest number of a row."""

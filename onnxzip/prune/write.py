@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from onnxzip.model import edit
 from onnxzip.model.constants import array
-from onnxzip.prune.analysis import Read, Slot, source
+from onnxzip.prune.facts import Read, Slot, source
 from onnxzip.prune.labels import Numbers
 
 
