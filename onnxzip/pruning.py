@@ -115,7 +115,7 @@ def _search(ledger: Ledger, tuning: Iterable[Batch], round_to: int) -> None:
     config = ledger.config
     found = search(ledger.best, tuning, accept, by=config.prune_by, round_to=round_to, observer=ledger.observer)
     tried = tuple(
-        f"{ratio:.0%} fewer {config.prune_by}: {score:.4g}, {'holds' if good else 'does not hold'} the budget"
+        f"{ratio:.1%} fewer {config.prune_by}: {score:.4g}, {'holds' if good else 'does not hold'} the budget"
         for ratio, good, score in found.tried
     )
     if found.model is None or found.record is None:

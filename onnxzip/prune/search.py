@@ -15,6 +15,7 @@ from onnxzip.progress import SILENT, Observer
 from onnxzip.prune.gather import ROWS
 from onnxzip.prune.lossy import BY, rank, refit, shrink
 from onnxzip.prune.reduction import Reduction
+from onnxzip.records import Width
 from onnxzip.runtime import Batch
 
 GRID = (0.02, 0.05, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
@@ -26,7 +27,13 @@ Judge = Callable[[ir.Model], tuple[bool, float]]
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The outcome of a search: the best model that was accepted and its record, or None and why; and all that was tried."""
+    """The outcome of a search.
+
+    Attributes:
+        model, record: the best model that was accepted and its record; None when none was.
+        tried: each candidate, as the part that went, whether it was accepted, and the judge's figure.
+        why: why there is none.
+    """
 
     model: ir.Model | None
     record: Reduction | None
@@ -61,20 +68,23 @@ def search(
     low, high = 0, len(grid)
     best: tuple[ir.Model, Reduction] | None = None
     tried: list[tuple[float, bool, float]] = []
+    seen: dict[tuple[Width, ...], bool] = {}
     while low < high:
         middle = (low + high) // 2
         shrunk = shrink(model, ranking, ratio=grid[middle], by=by, round_to=round_to)
         if not shrunk.record.removed:
             return Found(None, None, tuple(tried), "no channel can go at all")
-        candidate = refit(model, shrunk, data, rows=rows, observer=observer)
-        good, score = accept(candidate[0])
-        tried.append((grid[middle], good, score))
-        if good:
-            best, low = candidate, middle + 1
+        if shrunk.record.widths in seen:  # steps are coarse: several ratios come to the same
+            good = seen[shrunk.record.widths]
         else:
-            high = middle
-        if good and candidate[1].reached < grid[middle]:
+            candidate = refit(model, shrunk, data, rows=rows, observer=observer)
+            good, score = accept(candidate[0])
+            tried.append((shrunk.record.reached, good, score))
+            seen[shrunk.record.widths] = good
+            best = candidate if good else best
+        low, high = (middle + 1, high) if good else (low, middle)
+        if good and shrunk.record.reached < grid[middle]:
             break  # this is all that can go
     if best is None:
-        return Found(None, None, tuple(tried), f"even {min(t[0] for t in tried):.0%} fewer {by} cost too much")
+        return Found(None, None, tuple(tried), f"even {min(t[0] for t in tried):.1%} fewer {by} cost too much")
     return Found(*best, tuple(tried))
