@@ -1,4 +1,4 @@
-"""Networks of the field with a third of everything zeroed: all that can go goes, and the rest computes what it did."""
+"""Networks of the field with a third of everything zeroed: all that can go goes, and the rest computes what it did (failures.md 15)."""
 
 from __future__ import annotations
 
