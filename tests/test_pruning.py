@@ -151,6 +151,14 @@ def test_without_data_it_is_refused_or_unverified():
     assert "pruned without data" in result.verdict.warnings[0]
 
 
+def test_a_model_that_runs_on_no_made_up_inputs_is_not_pruned_without_data():
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]>
+        g (int64[K] s, float[N,4] x) => (float[A,B] y) { y = Reshape(x, s) }""")
+    result = onnxzip.optimize(model, config=Config(prune=0.3, allow_unverified=True, preset="exact"))
+    assert not stage(result.report.record).kept
+    assert stage(result.report.record).summary.startswith("not pruned: ")
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.5, True, "half"])
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(UsageError, match="prune is a share strictly between 0 and 1"):

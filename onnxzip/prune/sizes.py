@@ -5,7 +5,7 @@ Every cost is a sum of products: `unit · Π_axes (positions that stay along the
 1. Conv, Gemm, MatMul with constant weights: each element is used once an output position (an input position of ConvTranspose).
 2. MatMul of two computed operands: elements of the left one times columns of the right one, in proportion to the output's
    channels that stay (to the left operand's where the output carries none).
-3. parameters: elements of the float constants.
+3. parameters: elements of the float constants, and of integers that channels are cut from (quantized weights).
 
 Positions come from the shapes of one batch, so multiply-adds are those of that batch.
 """
@@ -122,7 +122,7 @@ def _parameters(state: Analysis, roots: Ids) -> Iterable[Term]:
             slots.setdefault(root, (node, index))
     for value in state.model.graph.initializers.values():
         tensor = value.const_value
-        if tensor is None or not value.uses() or not tensor.dtype.is_floating_point():
+        if tensor is None or not value.uses() or not (tensor.dtype.is_floating_point() or value in slots):
             continue
         cuts = state.cuts[slots[value]] if value in slots else ()
         yield _term(1, tuple(tensor.shape.numpy()), cuts, roots)
