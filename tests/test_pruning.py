@@ -151,6 +151,14 @@ def test_without_data_it_is_refused_or_unverified():
     assert "pruned without data" in result.verdict.warnings[0]
 
 
+def test_a_quantized_model_is_left_and_said_why():
+    quantized = onnxzip.optimize(DENSE, CALIBRATION, config=Config(preset="int8", budget=Budget(min_agreement=0.5)))
+    result = onnxzip.optimize(quantized.to_proto(), CALIBRATION, config=Config(preset="exact", prune=0.2))
+    found = stage(result.report.record)
+    assert (found.kept, found.summary) == (False, "no channel can go")
+    assert any("is quantized: prune the float model" in n for n in found.notes)
+
+
 def test_a_model_that_runs_on_no_made_up_inputs_is_not_pruned_without_data():
     model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]>
         g (int64[K] s, float[N,4] x) => (float[A,B] y) { y = Reshape(x, s) }""")

@@ -61,7 +61,7 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
         for n in numbers:
             strange = _unseen(state, roots, families[n])
             if strange is not None:
-                notes.append(f"{families[n].name}: stays, for what {strange} makes of it is not known")
+                notes.append(f"{families[n].name}: stays, for {strange}")
                 continue
             short = next((r for r in reads[n] if _too_few(r, found[_name(r)])), None)
             if short is not None:
@@ -132,9 +132,13 @@ def _readers(state: Analysis, roots: Ids, family: Family) -> list[Read]:
 
 
 def _unseen(state: Analysis, roots: Ids, family: Family) -> str | None:
-    """A reader of the family whose rows are not known."""
-    found = (r for r in state.reads if site_of(r.node) is None and np.isin(roots[r.ids], family.classes).any())
-    return next((label(r.node) for r in found), None)
+    """Why the loss of a reader cannot be told or made up for, or None when it can for all of them."""
+    for read in state.reads:
+        strange = site_of(read.node) is None
+        if (strange or read.quantized) and np.isin(roots[read.ids], family.classes).any():
+            name = label(read.node)
+            return f"what {name} makes of it is not known" if strange else f"{name} is quantized: prune the float model"
+    return None
 
 
 def _name(read: Read) -> str:
