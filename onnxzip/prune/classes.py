@@ -65,8 +65,9 @@ class Decision:
         """By position, of all positions in order: where its channel comes from."""
         flat = ids.reshape(-1)
         here = np.arange(len(flat))
-        if self.moved is None or (wanted := self.moved[flat]) is flat or (wanted == flat).all():
+        if self.moved is None:
             return here
+        wanted = self.moved[flat]
         order = np.argsort(flat, kind="stable")
         held = flat[order]
         rank = np.empty_like(here)

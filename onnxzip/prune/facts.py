@@ -69,7 +69,7 @@ class Read:
     """A layer that consumes channels: `out[m] = beta · bias[m] + alpha · Σ_k W[m, k] · in[k]`, summed over its taps.
 
     Attributes:
-        node: Conv, ConvTranspose, Gemm or MatMul.
+        node: Conv, ConvTranspose, Gemm, MatMul or a recurrent layer.
         ids: label of each of the K positions it reads (0 everywhere when its input carries none).
         outs: label of each of the M channels it makes.
         known: what is known about each position, NaN for nothing; length K.

@@ -2,7 +2,7 @@
 
 With data: what the layers that read a class lose by least squares (see `obs`), relative to the variance of what they make, summed
 over them. Where a bias takes the mean, the covariance is centred. Ridge: λ = 3 (d / n) · mean diagonal, so that noise in few
-rows is no reason to trust. A family with a reader that has fewer than 2 d rows stays.
+rows is no reason to trust. A family with a reader that has fewer than d / 2 rows stays.
 
 Without data: the L2 norm of all weights that make or read a class, each weight relative to the mean over its classes.
 """
@@ -99,9 +99,7 @@ def _order(family: Family, readers: Sequence[Reader]) -> Order:
     return Order(family.classes[order], costs)
 
 
-def _trial(
-    order: Order, reads: Sequence[Read], found: Mapping[str, Moments], roots: Ids, family: Family
-) -> Trial | None:
+def _trial(order: Order, reads: Sequence[Read], found: Mapping[str, Moments], roots: Ids, family: Family) -> Trial:
     """The readers without the first classes to go, for `sensitivity`."""
     size = min(max(1, len(family.classes) // TRIED), len(order.classes))
     gone = np.searchsorted(family.classes, order.classes[:size])

@@ -6,14 +6,14 @@ In topological order, each layer on the input that the pruned model gives it by 
 
 with centred moments where there is a bias, uncentred ones and no b where there is none. W₀ are the weights that pruning left. How
 far to go from them is asked of the data, layer by layer: s is the one of `STRENGTHS` that is best by two-fold cross-validation
-(fit on one half of the rows, judge on the other, and the reverse). It is asymmetric (Xiao et al. 2023; Frantar & Alistarh 2022 for the form): the input carries the errors of
-earlier layers, the target does not, and each layer makes up for what it can. Grouped layers are solved group by group. A layer with
-fewer than d / 2 rows keeps its weights.
+(fit on one half of the rows, judge on the other, and the reverse). It is asymmetric (Xiao et al. 2023; Frantar & Alistarh 2022 for
+the form): the input carries the errors of earlier layers, the target does not, and each layer makes up for what it can. Grouped
+layers are solved group by group. A layer with fewer than d / 2 rows keeps its weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -33,7 +33,8 @@ ENOUGH = 0.5
 """Rows for each input of a layer, for it to be re-fitted."""
 
 STRENGTHS = (3.0, 1.0, 0.3, 0.03, 0.001)
-"""Candidates for s. Stronger ones, or none at all where no fit carries over from half to half, were measured to be worse."""
+"""Candidates for s. Stronger ones changed nothing that could be measured; to leave a layer alone where no fit carries over from half to
+half was worse."""
 
 _Halves = tuple[Moments, Moments]
 
@@ -55,11 +56,11 @@ def refit(original: ir.Model, state: Analysis, kept: Mapping[str, Kept], view: V
     fits, notes = plan(state, kept)
     names = edit.Names(state.model)
     done = 0
-    for part in _parts(fits, view.rows):
+    for part in _within_memory(fits, lambda f: 4 * view.rows * f.channels):  # one pass over the original for each
         stored = _targets(original, part, view)
         for level in dict.fromkeys(f.level for f in part):
             own = [f for f in part if f.level == level]
-            for together in _within_memory(own):
+            for together in _within_memory(own, lambda f: f.look.bytes):
                 found = _look(state.model, together, stored, view)
                 for fit in together:
                     why = _solve(state, fit, found[fit.look.name], names)
@@ -69,30 +70,16 @@ def refit(original: ir.Model, state: Analysis, kept: Mapping[str, Kept], view: V
     return done, notes
 
 
-def _parts(fits: Sequence[Fit], rows: int) -> list[list[Fit]]:
-    """Layers whose targets are kept in memory together: one pass over the original for each part."""
+def _within_memory(fits: Sequence[Fit], size: Callable[[Fit], int]) -> list[list[Fit]]:
+    """Layers in sets that fit into memory together, in order; a layer that does not fit at all is a set of its own."""
     found: list[list[Fit]] = []
     room = 0
     for fit in fits:
-        size = 4 * rows * fit.channels
-        if not found or size > room:
+        if not found or size(fit) > room:
             found.append([])
             room = LIMIT_BYTES
         found[-1].append(fit)
-        room -= size
-    return found
-
-
-def _within_memory(fits: Sequence[Fit]) -> list[list[Fit]]:
-    found: list[list[Fit]] = []
-    room = 0
-    for fit in fits:
-        size = fit.look.bytes
-        if not found or size > room:
-            found.append([])
-            room = LIMIT_BYTES
-        found[-1].append(fit)
-        room -= size
+        room -= size(fit)
     return found
 
 
