@@ -7,7 +7,7 @@ so that two models with equal shapes are looked at in the same places. Rows of p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +74,7 @@ def gather(
     view: View,
     what: str,
     *,
-    outputs: int | dict[str, int] = 0,
+    outputs: Mapping[str, int] | None = None,
     more: Sequence[str] = (),
     targets: Targets | None = None,
 ) -> dict[str, tuple[Moments, Moments]]:
@@ -94,7 +94,7 @@ def gather(
     Raises:
         ModelError: a layer's input does not have the width that its weights want.
     """
-    sizes = outputs if isinstance(outputs, dict) else {}
+    sizes = outputs or {}
     pairs = {k.name: tuple(Moments(k.width, k.groups, sizes.get(k.name, 0)) for _ in range(2)) for k in looks}
     few = count(view.data) < MIN_BATCHES
     wanted = [*(k.value for k in looks), *more]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import onnx_ir as ir
@@ -220,7 +221,7 @@ def _check(ratio: float, by: str, round_to: int) -> None:
 
 def _shapes(model: ir.Model, data: Iterable[Batch], passes: Passes) -> dict[str, Shape]:
     """Shapes of what layers read and make, on the first batch."""
-    first = [next(iter(data))] if not isinstance(data, list) else data[:1]
+    first = list(islice(data, 1))
     for _, arrays in values(model, needed(model), first, passes):
         return {name: tuple(array.shape) for name, array in arrays.items()}
     return {}

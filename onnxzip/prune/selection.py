@@ -148,7 +148,7 @@ def gather(state: Analysis, node: ir.Node) -> str | None:
     2. along another axis: labels stay what they are, beside the axes of the indices.
     3. rows of a constant table (an embedding): the table makes channels, one for each column.
     """
-    labels, data = state.of(node.inputs[0]), node.inputs[0]
+    labels = state.of(node.inputs[0])
     if labels is None:
         return _embedding(state, node)
     axis = node.attributes.get_int("axis", 0) % labels.rank
@@ -161,7 +161,7 @@ def gather(state: Analysis, node: ir.Node) -> str | None:
         state.follow(node, 1, labels.ids, partial(new_indices, picks, axis, labels.ids, indices.dtype))
     else:
         rank = state.shapes.rank(node.inputs[1])
-        if rank is None or data is None:
+        if rank is None:
             return "picks by indices of unknown rank"
         picks = np.zeros((1,) * rank, np.int64)
     state.mark(node.outputs[0], labels.moved(lambda a: a.take(picks, axis)))
