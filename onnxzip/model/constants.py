@@ -36,6 +36,14 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     return None
 
 
+def source(value: ir.Value | None) -> ir.Value | None:
+    """The value behind Identity nodes (exporters share equal weights through them)."""
+    while value is not None and is_op(value.producer(), "Identity"):
+        node = value.producer()
+        value = None if node is None else node.inputs[0]
+    return value
+
+
 def array(value: ir.Value | None) -> np.ndarray | None:
     """The constant as a numpy array (do not write into it), or None when the value is not constant."""
     tensor = constant(value)

@@ -18,10 +18,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model import constants
+from onnxzip.model.constants import source
 from onnxzip.model.shapes import Shapes
 from onnxzip.model.walk import is_op, label
 from onnxzip.prune import quantized
-from onnxzip.prune.facts import Cut, Follow, Gathered, Keep, Layer, Read, Slot, Stop, source
+from onnxzip.prune.facts import Cut, Follow, Gathered, Keep, Layer, Read, Slot, Stop
 from onnxzip.prune.labels import Channels, Ids, Labels
 
 

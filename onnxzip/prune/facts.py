@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.walk import is_op
 from onnxzip.prune.labels import Flags, Ids, Numbers, Twins
 
 Slot = tuple[ir.Node, int]
@@ -149,11 +148,3 @@ class Stop:
     why: str
     channels: int
     constant: int
-
-
-def source(value: ir.Value | None) -> ir.Value | None:
-    """The value behind Identity nodes (exporters share equal weights through them)."""
-    while value is not None and is_op(value.producer(), "Identity"):
-        node = value.producer()
-        value = None if node is None else node.inputs[0]
-    return value

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from onnxzip.model.constants import constant
+from onnxzip.calibrate.gather import Look
+from onnxzip.calibrate.patches import site_of
+from onnxzip.model.constants import constant, source
 from onnxzip.model.edit import sole_consumer
 from onnxzip.model.walk import bodies_of, is_op, label
 from onnxzip.prune.analysis import Analysis
-from onnxzip.prune.facts import Read, Slot, source
-from onnxzip.prune.gather import Look
+from onnxzip.prune.facts import Read, Slot
 from onnxzip.prune.labels import Ids
-from onnxzip.prune.patches import site_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxzip.calibrate.gather import Look, View, chunks, gather
+from onnxzip.calibrate.moments import Moments, ridge
+from onnxzip.calibrate.patches import site_of
 from onnxzip.model.walk import label
 from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.bundles import magnitudes
 from onnxzip.prune.facts import Read
 from onnxzip.prune.families import Family, Order
-from onnxzip.prune.gather import Look, View, chunks, gather
 from onnxzip.prune.labels import Ids, Numbers
-from onnxzip.prune.moments import Moments, ridge
 from onnxzip.prune.obs import Reader, Separate, greedy, sum_of
-from onnxzip.prune.patches import site_of
 from onnxzip.prune.sensitivity import TRIED, Change, Few, Trial, every, scaled
 from onnxzip.prune.write import held_bias
 

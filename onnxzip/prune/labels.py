@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Ids = npt.NDArray[np.int64]
-Numbers = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from onnxzip.calibrate.arrays import Flags as Flags
+from onnxzip.calibrate.arrays import Ids as Ids
+from onnxzip.calibrate.arrays import Numbers as Numbers
+
 Move = Callable[[npt.NDArray[np.generic]], npt.NDArray[np.generic]]
 
 

@@ -17,6 +17,8 @@ from itertools import islice
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.calibrate.gather import ROWS, View
+from onnxzip.calibrate.probe import Passes, token_mask, values
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.model.walk import label
 from onnxzip.progress import SILENT, Observer
@@ -32,10 +34,8 @@ from onnxzip.prune.classes import Decision
 from onnxzip.prune.facts import Read
 from onnxzip.prune.families import Family, families
 from onnxzip.prune.fits import Kept
-from onnxzip.prune.gather import ROWS, View
 from onnxzip.prune.importance import Ranked
 from onnxzip.prune.labels import Flags, Ids
-from onnxzip.prune.probe import Passes, token_mask, values
 from onnxzip.prune.reduction import Reduction
 from onnxzip.prune.rules import analyse
 from onnxzip.prune.sizes import Shape, Sizes, needed, sizes

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.constants import scalar
+from onnxzip.model.constants import scalar, source
 from onnxzip.model.walk import label
 from onnxzip.prune.analysis import Analysis
-from onnxzip.prune.facts import source
 from onnxzip.prune.knowledge import evaluate
 from onnxzip.prune.labels import Ids, Labels, Numbers, Twins
 from onnxzip.prune.twins import HOMOGENEOUS, paired, proportional, refined

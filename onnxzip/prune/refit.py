@@ -18,15 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.calibrate.gather import Look, View, gather
+from onnxzip.calibrate.moments import LIMIT_BYTES, Moments, ridge
+from onnxzip.calibrate.patches import sample
+from onnxzip.calibrate.probe import Arrays, real_tokens, values
 from onnxzip.model import edit
 from onnxzip.model.walk import label
 from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.fits import Fit, Kept, plan
-from onnxzip.prune.gather import Look, View, gather
 from onnxzip.prune.labels import Numbers
-from onnxzip.prune.moments import LIMIT_BYTES, Moments, ridge
-from onnxzip.prune.patches import sample
-from onnxzip.prune.probe import Arrays, real_tokens, values
 from onnxzip.prune.write import put, put_weights
 
 ENOUGH = 0.5

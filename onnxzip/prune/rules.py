@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.model.constants import source
 from onnxzip.model.opset import opset_of
 from onnxzip.model.shapes import Shapes
 from onnxzip.model.walk import ONNX_DOMAINS, is_op, label
 from onnxzip.prune import linear, movement, norms, pointwise, selection, window
 from onnxzip.prune.analysis import Analysis
-from onnxzip.prune.facts import Slot, source
+from onnxzip.prune.facts import Slot
 from onnxzip.prune.labels import Labels
 
 Rule = Callable[[Analysis, ir.Node], str | None]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from onnxzip.calibrate.gather import ROWS
 from onnxzip.progress import SILENT, Observer
-from onnxzip.prune.gather import ROWS
 from onnxzip.prune.lossy import BY, rank, refit, shrink
 from onnxzip.prune.reduction import Reduction
 from onnxzip.records import Width

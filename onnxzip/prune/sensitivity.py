@@ -20,12 +20,12 @@ from itertools import islice
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.calibrate.gather import View
+from onnxzip.calibrate.probe import Passes, count, real_tokens, values
 from onnxzip.model import edit
 from onnxzip.prune.facts import Read, Slot
 from onnxzip.prune.families import Order
-from onnxzip.prune.gather import View
 from onnxzip.prune.labels import Numbers
-from onnxzip.prune.probe import Passes, count, real_tokens, values
 from onnxzip.prune.write import put, put_weights
 from onnxzip.runtime import Batch
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from onnxzip.model.constants import source
 from onnxzip.model.walk import is_op
 from onnxzip.prune.analysis import Analysis
-from onnxzip.prune.facts import Cut, Slot, source
+from onnxzip.prune.facts import Cut, Slot
 from onnxzip.prune.labels import Flags, Ids
 
 Shape = tuple[int, ...]

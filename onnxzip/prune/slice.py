@@ -12,10 +12,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model import edit, shapes
+from onnxzip.model.constants import source
 from onnxzip.model.walk import is_op
 from onnxzip.prune.analysis import Analysis
 from onnxzip.prune.classes import Decision
-from onnxzip.prune.facts import Cut, Follow, Gathered, Read, Slot, source
+from onnxzip.prune.facts import Cut, Follow, Gathered, Read, Slot
 from onnxzip.prune.labels import Ids, extents
 from onnxzip.prune.merges import pairs
 from onnxzip.prune.selection import new_indices

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.model import edit
-from onnxzip.model.constants import array
-from onnxzip.prune.facts import Read, Slot, source
+from onnxzip.model.constants import array, source
+from onnxzip.prune.facts import Read, Slot
 from onnxzip.prune.labels import Numbers
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onnxzip.calibrate.probe import Passes, real_tokens, token_mask, values
 from onnxzip.errors import DataError, ModelError
-from onnxzip.prune.probe import Passes, real_tokens, token_mask, values
 from tests.helpers.graphs import model as model_from_text
 from tests.prune.nets import Net
 

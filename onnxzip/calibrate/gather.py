@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.calibrate.moments import LIMIT_BYTES, Moments, square_bytes
+from onnxzip.calibrate.patches import Site, sample
+from onnxzip.calibrate.probe import Arrays, Passes, count, real_tokens, values
 from onnxzip.errors import ModelError
 from onnxzip.progress import SILENT, Observer
-from onnxzip.prune.moments import LIMIT_BYTES, Moments, square_bytes
-from onnxzip.prune.patches import Site, sample
-from onnxzip.prune.probe import Arrays, Passes, count, real_tokens, values
 from onnxzip.runtime import Batch
 
 ROWS = 16384

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.constants import array
+from onnxzip.calibrate.arrays import Flags, Ids
+from onnxzip.model.constants import array, source
 from onnxzip.model.walk import is_op
-from onnxzip.prune.facts import source
-from onnxzip.prune.labels import Flags, Ids
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from onnxzip.prune.patches import sample, site_of
+from onnxzip.calibrate.patches import sample, site_of
 from onnxzip.prune.rules import analyse
 from onnxzip.runtime import Session
 from tests.prune.nets import Net

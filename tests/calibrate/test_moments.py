@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxzip.prune.moments import Moments, ridge, square_bytes
+from onnxzip.calibrate.moments import Moments, ridge, square_bytes
 
 ROWS = np.random.default_rng(0).normal(3, 1, (200, 12)) @ np.random.default_rng(1).normal(0, 1, (12, 12))
 TARGETS = np.random.default_rng(2).normal(1, 1, (200, 6))
@@ -40,7 +40,7 @@ def test_parts_merge_to_the_whole() -> None:
 
 
 def test_rows_that_are_too_wide_are_known_by_their_variances(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnxzip.prune.moments.WIDEST", 4)
+    monkeypatch.setattr("onnxzip.calibrate.moments.WIDEST", 4)
     found = moments(ROWS, TARGETS, 1)
     np.testing.assert_allclose(found.covariance(0, centred=True), ROWS.var(axis=0), rtol=1e-9)
     assert square_bytes(12) == 8 * 12

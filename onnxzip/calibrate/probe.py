@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.calibrate.arrays import Flags
 from onnxzip.errors import DataError, ModelError
 from onnxzip.model.walk import bodies_of
 from onnxzip.progress import SILENT, Observer
-from onnxzip.prune.labels import Flags
 from onnxzip.runtime import Batch, Session
 
 Arrays = dict[str, np.ndarray]
@@ -69,7 +69,7 @@ def values(
             number += 1
             done()
     if not number:
-        raise DataError("there is no batch to prune on: give at least one")
+        raise DataError("there is no batch of data: give at least one")
 
 
 def token_mask(model: ir.Model, data: Iterable[Batch]) -> str | None:

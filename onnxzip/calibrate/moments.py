@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxzip.prune.labels import Numbers
+from onnxzip.calibrate.arrays import Numbers
 
 LIMIT_BYTES = 256 * 2**20
 """Memory for the squares of one pass; layers beyond it wait for another pass."""
