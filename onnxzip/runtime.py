@@ -107,6 +107,18 @@ class Session:
 
 
 @cache
+def sums_saturate() -> bool:
+    """Whether the integer kernels of this CPU add up pairs of products in 16 bits (x86 without VNNI), found out by trying."""
+    row = ir.val("a", ir.DataType.UINT8, (1, 64))
+    weights = ir.val("w", ir.DataType.INT8, (64, 64), const_value=ir.tensor(np.full((64, 64), 127, np.int8)))
+    node = ir.node("MatMulInteger", [row, weights])
+    node.outputs[0].name = "y"
+    graph = ir.Graph([row], node.outputs, nodes=[node], initializers=[weights], opset_imports={"": 18}, name="probe")
+    result = Session(ir.Model(graph, ir_version=8), threads=1).run({"a": np.full((1, 64), 255, np.uint8)})["y"]
+    return bool((result != 64 * 255 * 127).any())
+
+
+@cache
 def newest_opset() -> int:
     """The newest version of the standard operators that both onnx and this onnxruntime know."""
     for version in range(onnx.defs.onnx_opset_version(), 1, -1):

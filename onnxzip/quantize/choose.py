@@ -17,6 +17,7 @@ from onnxzip.quantize.insert import insert
 from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
 from onnxzip.quantize.ranges import TensorStatistics
 from onnxzip.quantize.schema import QuantPlan
+from onnxzip.quantize.targets import resolved
 from onnxzip.runtime import Batch
 
 METHOD = "mse"
@@ -56,9 +57,10 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     """
     if config.plan is not None:
         return _put_in(model, _read_plan(config))
-    tensors = observe(model, config.target, config.keep_float)
+    target = resolved(config.target)
+    tensors = observe(model, target, config.keep_float)
     statistics: Mapping[str, TensorStatistics] = collect(model, tensors, data, observer=observer) if tensors else {}
-    return _put_in(model, make_plan(model, statistics, config.target, method=METHOD, keep_float=config.keep_float))
+    return _put_in(model, make_plan(model, statistics, target, method=METHOD, keep_float=config.keep_float))
 
 
 def quantize_weights(model: ir.Model, config: Config) -> Choice:

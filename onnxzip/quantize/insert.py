@@ -5,8 +5,12 @@ What each role of a planned node means:
  2. matmul       reads its weights through DequantizeLinear(int8).
  3. row_bias     (an Add) its constant row gets the shape [1, 1, N].
  4. int32_bias   (an Add behind a MatMul) its constant row is read through DequantizeLinear(int32).
- 5. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
- 6. join, pass   read their activations through the DQ of their sites.
+ 5. token        (a MatMul) reads its weights through DequantizeLinear(int8), its activation x as DQ(Q(x / m)) with m = max |x| of each
+                 row, and its result is multiplied by m: one scale for each token, in standard operators. A smoothed x is divided
+                 by its factors first.
+ 6. stored       reads its weights through DequantizeLinear(int8), and computes in float.
+ 7. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
+ 8. join, pass   read their activations through the DQ of their sites.
 Each site gets one QuantizeLinear and one DequantizeLinear; "all" readers, a graph output included, or the planned ones read the latter.
 
 Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once; the zero points of
@@ -26,18 +30,25 @@ from numpy.typing import NDArray
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
 from onnxzip.model.edit import Names, add_constant, new_node, replace
-from onnxzip.model.opset import raise_opset
+from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.walk import is_op
+from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import bias_scales, quantize_bias
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.targets import target_row
-from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, site_of
+from onnxzip.quantize.tokens import normalized, smoothed
+from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of
 
 PER_AXIS_OPSET = 13
 """First opset whose DequantizeLinear has an axis."""
 
 DEFAULT_AXIS = 1
 """Its default, which needs no bytes."""
+
+BIASED = frozenset({"Conv", "Gemm", "MatMul"})
+
+READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass"})
+"""Roles that read quantized activations."""
 
 
 def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
@@ -59,7 +70,7 @@ class _Inserter:
     """The state of one insertion: the graph, what the plan's names stand for in it, and what is stored already."""
 
     def __init__(self, model: ir.Model, plan: QuantPlan) -> None:
-        self.graph, self.plan, self.names = model.graph, plan, Names(model)
+        self.graph, self.plan, self.names, self.opset = model.graph, plan, Names(model), opset_of(model)
         self.nodes = _find_nodes(model, plan)
         self.values = _find_sites(model, plan)
         self.sites = {s.tensor: s for s in plan.sites}
@@ -79,7 +90,7 @@ class _Inserter:
                 self._table(entry, self.nodes[entry.output])
             elif entry.weight:
                 self._weight(entry, self.nodes[entry.output])
-        readers = {self.nodes[p.output] for p in planned if p.role in ("conv", "gemm", "matmul", "join", "pass")}
+        readers = {self.nodes[p.output] for p in planned if p.role in READERS}
         for site in self.plan.sites:
             self._site(site, self.values[site.tensor], readers)
         self._sweep()
@@ -123,19 +134,25 @@ class _Inserter:
 
     def _bias(self, entry: PlannedNode, node: ir.Node) -> None:
         if entry.role == "row_bias":
-            index, row = _row(entry, node)
+            index, row = row_of(node, entry)
             node.replace_input_with(index, self._store("bias", row.reshape(1, 1, -1)))
             return
+        if entry.op not in BIASED:
+            return
         bias, site = bias_of(node, entry, self.plan), site_of(node, self.sites)
-        if bias is None or site is None or entry.role not in self.row.integer_bias:
+        if bias is None:
+            return
+        if site is None or entry.role not in self.row.integer_bias:
+            if entry.bias:
+                _set_input(node, 2, self._store("bias", bias))
             return
         scales = bias_scales(site.scale, self.weights[entry.weight][1].scales)
         codes = self._store("bias", quantize_bias(bias.reshape(-1), scales))
         reader, index = node, 2
         if entry.op == "MatMul":
             reader = next(u.node for u in node.outputs[0].uses())
-            index, _ = _row(entry, reader)
-        reader.replace_input_with(index, self._dequantize(reader, codes, scales, 0, None))
+            index = next(i for i, v in enumerate(reader.inputs) if v is not node.outputs[0])
+        _set_input(reader, index, self._dequantize(reader, codes, scales, 0, None))
 
     def _table(self, entry: PlannedNode, node: ir.Node) -> None:
         weight: IntegerWeight = self.weights[entry.weight][1]
@@ -157,17 +174,46 @@ class _Inserter:
         uses = [u for u in value.uses() if everyone or u.node in readers]
         if not uses and not (everyone and value.is_graph_output()):
             return  # a plan edited by hand: nobody reads it
+        nodes: list[ir.Node] = []
+        before, magnitude = value, None
+        if site.smooth:
+            nodes.append(smoothed(before, self._factors(site, uses[0].node), self.names, self._store))
+            before = nodes[-1].outputs[0]
+        if site.per_token:
+            steps, magnitude = normalized(before, self.opset, self.names, self._store)
+            nodes += steps
+            before = steps[-1].outputs[0]
         inputs = [
             self._store("scale", np.asarray(site.scale, np.float32)),
             self._store("zero", np.asarray(site.zero_point, np.uint8)),
         ]
-        quantize = new_node("QuantizeLinear", [value, *inputs], self.names.fresh("q"))
+        quantize = new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q"))
         dequantize = new_node("DequantizeLinear", [quantize.outputs[0], *inputs], self.names.fresh("dq"))
-        self._place(value, [quantize, dequantize])
+        self._place(value, [*nodes, quantize, dequantize])
         for use in uses:
             use.node.replace_input_with(use.idx, dequantize.outputs[0])
+            if magnitude is not None:
+                self._scale_back(use.node, magnitude)
         if everyone and value.is_graph_output():
             replace_output(self.graph, value, dequantize.outputs[0])
+
+    def _factors(self, site: Site, reader: ir.Node) -> NDArray[np.float32]:
+        """The factors of a smoothed activation; its readers hold their integer weights already."""
+        weights = reader.inputs[1]
+        codes = None if weights is None or (node := weights.producer()) is None else array(node.inputs[0])
+        columns = 0 if codes is None else codes.shape[0]
+        return unpack(site.smooth, np.float32, (columns,), f"the smoothing of tensor {site.tensor!r}")
+
+    def _scale_back(self, node: ir.Node, magnitude: ir.Value) -> None:
+        """Multiply the result of a MatMul by the magnitudes of its rows."""
+        result = node.outputs[0]
+        product = new_node("Mul", [result, magnitude], self.names.fresh("token"))
+        self.graph.insert_after(node, product)
+        for use in tuple(result.uses()):
+            if use.node is not product:
+                use.node.replace_input_with(use.idx, product.outputs[0])
+        if result.is_graph_output():
+            replace_output(self.graph, result, product.outputs[0])
 
     def _place(self, value: ir.Value, nodes: list[ir.Node]) -> None:
         producer = value.producer()
@@ -196,13 +242,10 @@ def replace_output(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     new.type, new.shape = old.type, old.shape
 
 
-def _row(entry: PlannedNode, add: ir.Node) -> tuple[int, NDArray[np.generic]]:
-    """Which input of an Add is constant, and its content."""
-    for index, value in enumerate(add.inputs):
-        content = array(value)
-        if content is not None:
-            return index, content
-    raise UsageError(f"the plan does not fit the model: {entry.op} {entry.node!r} has no constant row behind it")
+def _set_input(node: ir.Node, index: int, value: ir.Value) -> None:
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    node.replace_input_with(index, value)
 
 
 def _find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:

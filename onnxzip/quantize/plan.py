@@ -213,7 +213,11 @@ def _weights(kernels: tuple[Kernel, ...], row: TargetRow) -> tuple[Weight, ...]:
     asked = {k.weight.name for k in kernels if k.role in row.stored_zero_point}
     found = {
         k.weight.name or "": Weight(
-            initializer=k.weight.name or "", dtype=row.weight, axis=k.axis, zero_points=k.weight.name in asked
+            initializer=k.weight.name or "",
+            dtype=row.weight,
+            axis=k.axis,
+            zero_points=k.weight.name in asked,
+            pairs=row.pairs and k.role != "table",
         )
         for k in kernels
     }

@@ -1,8 +1,9 @@
 """The plan as data: what is quantized and how, which nodes stay float and why. JSON that can be read, edited and replayed.
 
-Sites carry the numbers (scale, zero point). The integers and scales of weights follow from the float weights and the plan by
-a fixed rule (`onnxzip.quantize.weights`), so they are not written. Nodes are named by their first output, which is unique;
-`node` is there for the reader.
+Sites carry the numbers (scale, zero point). The scales of weights follow from the float weights and the plan by a fixed rule
+(`onnxzip.quantize.weights`), and so do the integers where they are rounded to nearest: they are not written. What was fitted
+on data is: as packed arrays (`onnxzip.quantize.packed`), so that a replay gives the same bytes without the data.
+Nodes are named by their first output, which is unique; `node` is there for the reader.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 
 from onnxzip.errors import UsageError
 
-VERSION = 1
-ROLES = ("conv", "gemm", "matmul", "table", "row_bias", "int32_bias", "join", "pass")
+VERSION = 2
+ROLES = ("conv", "gemm", "matmul", "token", "table", "row_bias", "int32_bias", "join", "pass", "stored")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,10 @@ class Site:
         scale: a float32 number.
         zero_point: 0 to 255.
         readers: "all" read the dequantized value, or the "quantized" nodes only.
+        per_token: what is quantized is the tensor divided by the largest magnitude of its row (last axis); its readers have the
+            role "token".
+        smooth: packed float32[K]: the tensor is divided by it along its last axis first, and the weights of its readers
+            are multiplied (SmoothQuant; Xiao et al., 2022).
     """
 
     tensor: str
@@ -37,27 +42,48 @@ class Site:
     scale: float
     zero_point: int
     readers: str
+    per_token: bool = False
+    smooth: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
-    """A constant stored as integers, with a scale for each index along `axis`. `zero_points` are stored only where a fusion asks."""
+    """A constant stored as integers.
+
+    Attributes:
+        initializer: its name.
+        dtype: int8.
+        axis: there is a scale for each index along it.
+        zero_points: whether they are stored: only where a fusion asks.
+        pairs: two neighbours along the sum stay within the limit of kernels that add them up in 16 bits (`onnxzip.quantize.pairs`).
+        rounding: packed int8, shape of the weights: what is added to the nearest integers; empty for nothing.
+    """
 
     initializer: str
     dtype: str
     axis: int
     zero_points: bool
+    pairs: bool = False
+    rounding: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedNode:
-    """A node that takes part, and its role (see `onnxzip.quantize.insert`). `weight` names its entry in the weights, or is empty."""
+    """A node that takes part.
+
+    Attributes:
+        node, op, output: its name, operator and first output.
+        role: see `onnxzip.quantize.insert`.
+        weight: names its entry in the weights, or is empty.
+        bias: packed float32[C]: what is added to the bias that it holds; empty for nothing.
+    """
 
     node: str
     op: str
     output: str
     role: str
     weight: str = ""
+    bias: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +160,8 @@ _LISTS: dict[str, type[Any] | None] = {
 
 
 def _entry(item: Any) -> dict[str, Any]:
-    """Fields of an entry; float32 numbers in their shortest form, empty texts left out."""
-    fields = {k: v for k, v in dataclasses.asdict(item).items() if v != ""}
+    """Fields of an entry; float32 numbers in their shortest form, defaults left out."""
+    fields = {f.name: getattr(item, f.name) for f in dataclasses.fields(item) if getattr(item, f.name) != f.default}
     return {k: float(str(np.float32(v))) if isinstance(v, float) else v for k, v in fields.items()}
 
 
@@ -156,9 +182,8 @@ def _read_entry(where: str, kind: type[Any], entry: Any) -> Any:
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name not in entry:
-            if field.type != "str":
+            if field.default is dataclasses.MISSING:
                 raise UsageError(f"{where} of the plan lacks {name!r}")
-            values[name] = ""  # texts that are empty are not written
             continue
         values[name] = _typed(f"{name!r} in {where}", str(field.type), entry[name])
     return kind(**values)

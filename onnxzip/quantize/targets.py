@@ -5,9 +5,11 @@ Nothing here decides anything. Placement (`onnxzip.quantize.placement`) reads th
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from onnxzip.errors import UsageError
+from onnxzip.runtime import sums_saturate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,7 @@ class TargetRow:
         name: what the user writes.
         activation: dtype of activations, asymmetric per tensor.
         weight: dtype of weights, symmetric per axis.
+        pairs: neighbouring products are added up in 16 bits: weights keep within that (`onnxzip.quantize.pairs`), row by row.
         weight_max: weights are rounded into -weight_max..weight_max. The range is symmetric, so that -w and w meet the
             same grid; the one code that is lost (-128) is worth 0.4 % of the range.
         bias_max: largest magnitude of an int32 bias; the rest of the 32 bits is left to the sum of products.
@@ -39,6 +42,7 @@ class TargetRow:
     name: str
     activation: str
     weight: str
+    pairs: bool
     weight_max: int
     bias_max: int
     output_quantized: frozenset[str]
@@ -59,6 +63,7 @@ CPU = TargetRow(
     name="cpu",
     activation="uint8",
     weight="int8",
+    pairs=False,
     weight_max=127,
     bias_max=2**30,
     output_quantized=frozenset({"Conv"}),
@@ -81,7 +86,20 @@ CPU = TargetRow(
     "kernel, or one that is slower than float.",
 )
 
-TARGETS: dict[str, TargetRow] = {"cpu": CPU}
+CPU_AVX2 = dataclasses.replace(
+    CPU,
+    name="cpu-avx2",
+    pairs=True,
+    source=CPU.source
+    + " Without VNNI, pairs of U8S8 products saturate at 16 bits; read off a CPU with AVX2 by weights of which one pair is not zero.",
+)
+
+TARGETS: dict[str, TargetRow] = {row.name: row for row in (CPU, CPU_AVX2)}
+
+
+def resolved(name: str) -> str:
+    """The name of the row that a target stands for here: "cpu" is this CPU, whichever it is."""
+    return CPU_AVX2.name if name == CPU.name and sums_saturate() else name
 
 
 def target_row(name: str) -> TargetRow:

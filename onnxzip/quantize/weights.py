@@ -2,7 +2,9 @@
 
 Scale of channel c:    s_c = max(max |w_c| / 127, largest |b_c| / (s_x 2**30) over the nodes that share the weight).
 The second term is nearly always smaller; it keeps an int32 bias from overflowing behind a tiny channel or a tiny input.
-Rounding is to nearest.
+Where pairs must fit into 16 bits, s_c is stretched as `onnxzip.quantize.pairs` says.
+Integers are the nearest ones (pairs drawn in), plus what the plan adds to them (`rounding`, fitted on data).
+Weights whose reader's activation is smoothed are multiplied by the smoothing factors first, along their input channels.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from numpy.typing import NDArray
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
+from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
+from onnxzip.quantize.packed import unpack
+from onnxzip.quantize.pairs import draw_in, partners, safe_scales
 from onnxzip.quantize.qparams import bias_floor, quantize_weight, weight_scales
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.targets import TargetRow
@@ -56,20 +61,60 @@ def integer_weights(
         if bias is not None and site is not None:
             floor = bias_floor(bias.reshape(-1), site.scale, row.bias_max)
             floors[planned.weight] = np.maximum(floors.get(planned.weight, 0.0), floor)
-    return {n: (v, _integers(v, entries[n], floors.get(n), row)) for n, v in values.items()}
+    readers = {p.weight: nodes[p.output] for p in plan.nodes if p.weight and p.role != "table"}
+    found = {}
+    for name, value in values.items():
+        content, reader = float_weight(value, readers.get(name), sites), readers.get(name)
+        found[name] = (value, _integers(content, entries[name], reader, floors.get(name), row))
+    return found
+
+
+def float_weight(value: ir.Value, reader: ir.Node | None, sites: Mapping[str, Site]) -> NDArray[np.float32]:
+    """What a constant stands for before rounding: multiplied by the factors of its reader's smoothed activation."""
+    content = array(value)
+    assert content is not None  # noqa: S101 # for mypy: `_weight_of` has looked
+    site = None if reader is None else site_of(reader, sites)
+    if site is None or not site.smooth:
+        return content
+    factors = unpack(site.smooth, np.float32, content.shape[:1], f"the smoothing of tensor {site.tensor!r}")
+    return np.asarray(content * factors[:, None])
 
 
 def bias_of(node: ir.Node, planned: PlannedNode, plan: QuantPlan) -> NDArray[np.float32] | None:
-    """The bias that joins the integer sum of a planned node: its third input, or the row of an Add in role int32_bias."""
-    if planned.role in ("conv", "gemm") and len(node.inputs) > 2:
-        return array(node.inputs[2])
-    if planned.op != "MatMul" or planned.role != "gemm":
-        return None
-    adds = {p.output for p in plan.nodes if p.role == "int32_bias"}
-    for use in node.outputs[0].uses():
-        if any(o.name in adds for o in use.node.outputs):
-            return next((a for v in use.node.inputs if (a := array(v)) is not None), None)
+    """The bias that joins the integer sum of a planned node, corrected: its third input, or the row of an Add in role int32_bias."""
+    if planned.op in ("Conv", "Gemm"):
+        axis = 1 if planned.op == "Gemm" and not node.attributes.get_int("transB", 0) else 0
+        weight = array(node.inputs[1])
+        channels = 0 if weight is None else weight.shape[axis]
+        return corrected(array(node.inputs[2]) if len(node.inputs) > 2 else None, planned, channels)
+    adds = {p.output: p for p in plan.nodes if p.role == "int32_bias"}
+    for use in node.outputs[0].uses() if planned.role == "gemm" else ():
+        add = next((adds[o.name] for o in use.node.outputs if o.name in adds), None)
+        if add is not None:
+            return row_of(use.node, add)[1]
     return None
+
+
+def row_of(add: ir.Node, planned: PlannedNode) -> tuple[int, NDArray[np.float32]]:
+    """Which input of an Add is constant, and its content, corrected.
+
+    Raises:
+        UsageError: none is.
+    """
+    for index, value in enumerate(add.inputs):
+        content = array(value)
+        if content is not None:
+            row = corrected(content, planned, content.size)
+            return index, content if row is None else row
+    raise UsageError(f"the plan does not fit the model: {planned.op} {planned.node!r} holds no constant row")
+
+
+def corrected(bias: NDArray[np.float32] | None, planned: PlannedNode, channels: int) -> NDArray[np.float32] | None:
+    """A bias with the plan's correction; what is not there counts as 0."""
+    if not planned.bias:
+        return bias
+    shift = unpack(planned.bias, np.float32, (channels,), f"the bias of {planned.op} {planned.node!r}")
+    return shift if bias is None else np.asarray(bias + shift.reshape(bias.shape))
 
 
 def site_of(node: ir.Node, sites: Mapping[str, Site]) -> Site | None:
@@ -93,8 +138,26 @@ def _weight_of(node: ir.Node, planned: PlannedNode, entries: Mapping[str, Weight
     return value
 
 
-def _integers(value: ir.Value, entry: Weight, floor: NDArray[np.float64] | None, row: TargetRow) -> IntegerWeight:
-    content = array(value)
-    assert content is not None  # noqa: S101 # for mypy: `_weight_of` has looked
+def _integers(
+    content: NDArray[np.float32],
+    entry: Weight,
+    reader: ir.Node | None,
+    floor: NDArray[np.float64] | None,
+    row: TargetRow,
+) -> IntegerWeight:
     scales = weight_scales(content, entry.axis, row.weight_max, floor)
-    return IntegerWeight(quantize_weight(content, scales, entry.axis, row.weight_max), scales, entry)
+    partner = partners(reader, content.shape, entry.axis) if entry.pairs and reader is not None else None
+    if partner is None or reader is None:
+        codes = quantize_weight(content, scales, entry.axis, row.weight_max).astype(np.int16)
+    else:
+        groups = groups_of(reader)
+        rows = to_rows(content, entry.axis, groups)
+        flat = rows.reshape(-1, rows.shape[-1])
+        scales = safe_scales(flat, scales, partner, row.weight_max)
+        nearest = np.clip(np.rint(flat / scales[:, None]), -row.weight_max, row.weight_max)
+        codes = from_rows(draw_in(nearest, partner).reshape(rows.shape), content.shape, entry.axis)
+    if entry.rounding:
+        codes = codes + unpack(entry.rounding, np.int8, content.shape, f"the rounding of weight {entry.initializer!r}")
+        if abs(codes).max() > row.weight_max:
+            raise UsageError(f"the rounding of weight {entry.initializer!r} of the plan leaves the range of int8")
+    return IntegerWeight(codes.astype(np.int8), scales, entry)

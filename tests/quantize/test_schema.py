@@ -30,7 +30,7 @@ def test_round_trip() -> None:
 def test_json_is_readable_one_entry_a_line() -> None:
     lines = PLAN.to_json().splitlines()
     assert '    {"tensor": "é x", "dtype": "uint8", "scale": 0.1, "zero_point": 3, "readers": "all"}' in lines
-    assert json.loads(PLAN.to_json())["onnxzip_plan"] == 1
+    assert json.loads(PLAN.to_json())["onnxzip_plan"] == 2
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def edited(**changes: object) -> str:
         ("{", "not JSON"),
         ("[]", "not a quantization plan"),
         ('{"a": 1}', "not a quantization plan"),
-        (edited(onnxzip_plan=9), "version 9, this onnxzip reads version 1"),
+        (edited(onnxzip_plan=9), "version 9, this onnxzip reads version 2"),
         (edited(extra=1), "'extra', which is not known"),
         (edited(sites={}), "'sites' of the plan must be a list"),
         (edited(sites__0__zero_point=256), "site 'é x'"),
