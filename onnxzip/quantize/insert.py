@@ -37,7 +37,7 @@ from onnxzip.quantize.qparams import bias_scales, quantize_bias
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.targets import target_row
 from onnxzip.quantize.tokens import normalized, smoothed
-from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of
+from onnxzip.quantize.weights import IntegerWeight, bias_of, find_nodes, integer_weights, row_of, site_of
 
 PER_AXIS_OPSET = 13
 """First opset whose DequantizeLinear has an axis."""
@@ -71,7 +71,7 @@ class _Inserter:
 
     def __init__(self, model: ir.Model, plan: QuantPlan) -> None:
         self.graph, self.plan, self.names, self.opset = model.graph, plan, Names(model), opset_of(model)
-        self.nodes = _find_nodes(model, plan)
+        self.nodes = find_nodes(model, plan)
         self.values = _find_sites(model, plan)
         self.sites = {s.tensor: s for s in plan.sites}
         self.row = target_row(plan.target)
@@ -246,21 +246,6 @@ def _set_input(node: ir.Node, index: int, value: ir.Value) -> None:
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     node.replace_input_with(index, value)
-
-
-def _find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:
-    """The planned nodes by output."""
-    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
-    found: dict[str, ir.Node] = {}
-    for entry in plan.nodes:
-        node = by_output.get(entry.output)
-        if node is None or node.op_type != entry.op:
-            what = "there is none" if node is None else f"there it is {node.op_type}"
-            raise UsageError(
-                f"the plan does not fit the model: {entry.op} {entry.node!r} with output {entry.output!r} is planned, {what}. Make a new plan for this model."
-            )
-        found[entry.output] = node
-    return found
 
 
 def _find_sites(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Value]:

@@ -9,6 +9,7 @@ Weights whose reader's activation is smoothed are multiplied by the smoothing fa
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,13 +52,15 @@ def integer_weights(
     entries = {w.initializer: w for w in plan.weights}
     sites = {s.tensor: s for s in plan.sites}
     values, floors = dict[str, ir.Value](), dict[str, NDArray[np.float64]]()
+    # scales must not depend on corrections, which are fitted to what rounding at these scales does
+    uncorrected = dataclasses.replace(plan, nodes=tuple(dataclasses.replace(p, bias="") for p in plan.nodes))
     for planned in plan.nodes:
         if not planned.weight:
             continue
         node = nodes[planned.output]
         value = _weight_of(node, planned, entries)
         values[planned.weight] = value
-        bias, site = bias_of(node, planned, plan), site_of(node, sites)
+        bias, site = bias_of(node, dataclasses.replace(planned, bias=""), uncorrected), site_of(node, sites)
         if bias is not None and site is not None:
             floor = bias_floor(bias.reshape(-1), site.scale, row.bias_max)
             floors[planned.weight] = np.maximum(floors.get(planned.weight, 0.0), floor)
@@ -161,3 +164,18 @@ def _integers(
         if abs(codes).max() > row.weight_max:
             raise UsageError(f"the rounding of weight {entry.initializer!r} of the plan leaves the range of int8")
     return IntegerWeight(codes.astype(np.int8), scales, entry)
+
+
+def find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:
+    """The planned nodes by output."""
+    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
+    found: dict[str, ir.Node] = {}
+    for entry in plan.nodes:
+        node = by_output.get(entry.output)
+        if node is None or node.op_type != entry.op:
+            what = "there is none" if node is None else f"there it is {node.op_type}"
+            raise UsageError(
+                f"the plan does not fit the model: {entry.op} {entry.node!r} with output {entry.output!r} is planned, {what}. Make a new plan for this model."
+            )
+        found[entry.output] = node
+    return found

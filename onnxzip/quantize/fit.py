@@ -1,0 +1,145 @@
+"""What data adds to a plan: rounding that makes up for itself, and biases that make up for what is left.
+
+For a layer W x + b, with integer weights Ŵ and the mean m and the second moments of x from the float model:
+
+    b ← b + (W − Ŵ) m            the mean error of every channel is 0 (analytic bias correction; Nagel et al., ICCV 2019)
+    Ŵ   by `gptq` on C = E[x xᵀ] − m mᵀ where there is a bias to do that, else on E[x xᵀ].
+
+The two together minimise the expected squared error of the layer; on the float model's x, so that no layer waits for another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxzip.calibrate.arrays import Numbers
+from onnxzip.calibrate.gather import Look
+from onnxzip.calibrate.moments import Moments
+from onnxzip.calibrate.patches import site_of as reading_of
+from onnxzip.quantize.gptq import round_rows
+from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
+from onnxzip.quantize.packed import pack, unpack
+from onnxzip.quantize.pairs import partners
+from onnxzip.quantize.schema import PlannedNode, QuantPlan
+from onnxzip.quantize.targets import TargetRow
+from onnxzip.quantize.weights import IntegerWeight, find_nodes, float_weight, integer_weights, site_of
+
+FEWEST = 2
+"""Rows for each column below which moments are noise: weights are rounded to nearest then."""
+
+LAYERS = frozenset({"conv", "gemm", "matmul", "token", "stored"})
+"""Roles of nodes that sum up products of weights."""
+
+
+def looks(model: ir.Model, plan: QuantPlan) -> list[Look]:
+    """What must be looked at in the float model: the input of each planned layer, named by the layer's output."""
+    nodes = find_nodes(model, plan)
+    found = []
+    for planned in plan.nodes:
+        if planned.role not in LAYERS:
+            continue
+        node = nodes[planned.output]
+        reading, entry = reading_of(node), next(w for w in plan.weights if w.initializer == planned.weight)
+        value, weight = node.inputs[0], node.inputs[1]
+        if reading is None or value is None or weight is None or weight.const_value is None:
+            continue
+        shape = weight.const_value.shape.numpy()
+        width = int(np.prod(shape)) // shape[entry.axis] * groups_of(node)
+        found.append(Look(planned.output, value.name or "", reading, width, groups_of(node)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Layer:
+    node: ir.Node
+    planned: PlannedNode
+    holder: str  # output of the planned node that holds the bias, or ""
+    weight: IntegerWeight
+    content: Numbers
+
+
+def fit(model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, Moments]) -> QuantPlan:
+    """The plan with roundings and biases for the layers that moments are given of; earlier ones are replaced.
+
+    Args:
+        model: the float model of the plan.
+        plan: the plan.
+        row: its target.
+        moments: of what a layer reads, by the layer's output (see `looks`).
+    """
+    plan = _bare(plan, moments)
+    nodes = find_nodes(model, plan)
+    weights = integer_weights(plan, nodes, row)
+    sites = {s.tensor: s for s in plan.sites}
+    readers = _readers(plan)
+    roundings, biases = dict[str, str](), dict[str, str]()
+    for planned in plan.nodes:
+        seen = moments.get(planned.output)
+        if seen is None or readers[planned.weight] != 1:
+            continue
+        node, (value, weight) = nodes[planned.output], weights[planned.weight]
+        content = float_weight(value, node, sites)
+        site = site_of(node, sites)
+        smooth = None
+        if site is not None and site.smooth:
+            smooth = unpack(site.smooth, np.float32, content.shape[:1], "the smoothing").astype(np.float64)
+        layer = _Layer(node, planned, _holder(node, planned, plan), weight, content)
+        codes, bias = _fit(layer, seen, smooth, row)
+        roundings[planned.weight] = pack((codes - weight.codes).astype(np.int8))
+        if layer.holder:
+            biases[layer.holder] = pack(bias.astype(np.float32))
+    return _with(plan, roundings, biases)
+
+
+def _fit(layer: _Layer, seen: Moments, smooth: Numbers | None, row: TargetRow) -> tuple[np.ndarray, Numbers]:
+    """Codes of the shape of the weights, and what the bias gains."""
+    axis, groups = layer.weight.entry.axis, groups_of(layer.node)
+    rows = to_rows(layer.content, axis, groups).astype(np.float64)
+    scales = layer.weight.scales.reshape(groups, -1)
+    mean = seen.total / max(1, seen.count)
+    factors = np.ones(rows.shape[-1]) if smooth is None else smooth
+    codes = to_rows(layer.weight.codes, axis, groups).astype(np.int16)
+    if seen.count >= FEWEST * rows.shape[-1] and not seen.diagonal:
+        square = np.stack([seen.covariance(g, centred=bool(layer.holder)) for g in range(groups)])
+        partner = partners(layer.node, layer.content.shape, axis) if layer.weight.entry.pairs else None
+        square = square / np.outer(factors, factors)
+        codes = round_rows(rows, square, scales, weight_max=row.weight_max, partner=partner)
+    off = rows - codes * scales[:, :, None].astype(np.float64)
+    bias = (off @ (mean / factors)[:, :, None]).reshape(-1)
+    return from_rows(codes, layer.content.shape, axis), bias
+
+
+def _readers(plan: QuantPlan) -> dict[str, int]:
+    """How many planned nodes read each weight."""
+    found: dict[str, int] = {}
+    for planned in plan.nodes:
+        if planned.weight:
+            found[planned.weight] = found.get(planned.weight, 0) + 1
+    return found
+
+
+def _holder(node: ir.Node, planned: PlannedNode, plan: QuantPlan) -> str:
+    """The planned node that holds the bias of a layer, by output; empty where there is none."""
+    if planned.op in ("Conv", "Gemm"):
+        return planned.output
+    adds = {p.output for p in plan.nodes if p.role in ("row_bias", "int32_bias")}
+    outputs = (o.name or "" for use in node.outputs[0].uses() for o in use.node.outputs)
+    return next((name for name in outputs if name in adds), "")
+
+
+def _bare(plan: QuantPlan, moments: Mapping[str, Moments]) -> QuantPlan:
+    """Without what was fitted before to these layers."""
+    gone = {p.weight for p in plan.nodes if p.output in moments}
+    weights = tuple(dataclasses.replace(w, rounding="") if w.initializer in gone else w for w in plan.weights)
+    return dataclasses.replace(plan, weights=weights)
+
+
+def _with(plan: QuantPlan, roundings: Mapping[str, str], biases: Mapping[str, str]) -> QuantPlan:
+    weights = tuple(dataclasses.replace(w, rounding=roundings.get(w.initializer, w.rounding)) for w in plan.weights)
+    nodes = tuple(dataclasses.replace(p, bias=biases.get(p.output, p.bias)) for p in plan.nodes)
+    return dataclasses.replace(plan, weights=weights, nodes=nodes)

@@ -1,0 +1,93 @@
+"""Rounding that makes up for itself: each weight that is rounded shifts the error to those that are rounded after it.
+
+For one row w of a layer, with C the second moments of what it reads, the error of its output is
+
+    E = (w − s q)ᵀ C (w − s q).
+
+Columns are rounded one after the other, those of the largest moments first. With U the upper Cholesky factor of (C + λ I)⁻¹,
+rounding column k changes the rest in closed form to what costs least (Frantar et al., "GPTQ", 2022, after the optimal brain surgeon):
+
+    q_k = round(w_k / s),    e = (w_k − s q_k) / U_kk,    w_j ← w_j − e U_kj    for j > k.
+
+λ is 1 % of the mean diagonal. Where neighbours are added up in 16 bits (`onnxzip.quantize.pairs`), the second of a pair is kept within
+what the first left, and the columns after it make up for that too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxzip.calibrate.arrays import Ids, Numbers
+from onnxzip.quantize.pairs import PAIR_MAX
+
+DAMPING = 0.01
+BLOCK = 128
+"""Columns between updates of all columns behind them: the same numbers, by large products instead of many small ones."""
+
+
+def round_rows(
+    rows: Numbers,
+    moments: Numbers,
+    scales: npt.NDArray[np.float32],
+    *,
+    weight_max: int = 127,
+    partner: Ids | None = None,
+    damping: float = DAMPING,
+) -> npt.NDArray[np.int16]:
+    """Integer codes of weights.
+
+    Args:
+        rows: float[G, R, K]: R rows of K weights in each of G groups.
+        moments: float[G, K, K], symmetric, positive semidefinite.
+        scales: float32[G, R].
+        weight_max: codes lie in -weight_max to weight_max.
+        partner: int[K], see `pairs.partners`, or None.
+        damping: λ, relative to the mean diagonal of the moments.
+
+    Returns:
+        int16[G, R, K].
+    """
+    groups, _, columns = rows.shape
+    diagonal = np.diagonal(moments, axis1=1, axis2=2)
+    order = np.argsort(-diagonal.sum(axis=0), kind="stable")
+    place = np.empty(columns, np.int64)
+    place[order] = np.arange(columns)
+    upper = _factor(moments[:, order][:, :, order], damping)
+    left = rows[:, :, order].astype(np.float64)
+    step = scales.astype(np.float64)
+    codes = np.zeros(left.shape)
+    mate = None if partner is None else np.where(partner[order] >= 0, place[partner[order]], -1)
+    for start in range(0, columns, BLOCK):
+        stop = min(start + BLOCK, columns)
+        errors = np.empty((groups, left.shape[1], stop - start))
+        for k in range(start, stop):
+            bounds = _bounds(codes, k, mate, weight_max)
+            codes[:, :, k] = np.clip(np.rint(left[:, :, k] / step), *bounds)
+            error = (left[:, :, k] - codes[:, :, k] * step) / upper[:, k, k, None]
+            left[:, :, k + 1 : stop] -= error[:, :, None] * upper[:, None, k, k + 1 : stop]
+            errors[:, :, k - start] = error
+        left[:, :, stop:] -= errors @ upper[:, start:stop, stop:]
+    return codes[:, :, place].astype(np.int16)
+
+
+def _bounds(codes: Numbers, k: int, mate: Ids | None, weight_max: int) -> tuple[Numbers | int, Numbers | int]:
+    """Smallest and largest code for column k, given those before it."""
+    if mate is None or not 0 <= mate[k] < k:
+        return -weight_max, weight_max
+    first = codes[:, :, mate[k]]
+    return np.maximum(-weight_max, -PAIR_MAX - first), np.minimum(weight_max, PAIR_MAX - first)
+
+
+def _factor(moments: Numbers, damping: float) -> Numbers:
+    """The upper Cholesky factor of the inverse of the damped moments, for each group."""
+    columns = moments.shape[-1]
+    mean = np.trace(moments, axis1=1, axis2=2) / columns
+    damped = moments + np.eye(columns) * np.maximum(damping * mean, np.finfo(np.float32).tiny)[:, None, None]
+    inverse = np.linalg.inv(damped)
+    return np.asarray(np.linalg.cholesky((inverse + inverse.swapaxes(1, 2)) / 2).swapaxes(1, 2))
+
+
+def squared_error(difference: Numbers, moments: Numbers) -> Numbers:
+    """E of each row: float[G, R, K] and float[G, K, K] to float[G, R]."""
+    return np.asarray(((difference @ moments) * difference).sum(axis=-1))
