@@ -6,7 +6,7 @@ Looked for, in this order (facts of onnxruntime 1.32, CPU provider; s are scales
  3. fan-out  others read the output beside the Q: an integer kernel has no float output beside the quantized one.
  4. range    a Relu or Clip stands before the Q, and the Q reaches beyond its bounds: it is absorbed only when saturation does
              what it does, so Relu needs z = 0 for uint8, Clip(0, 6) needs (255 - z) s <= 6.
- 5. output   nothing quantizes the output of a Conv, Add or Concat, which have no kernel without.
+ 5. output   nothing quantizes the output of a Conv, Add or Concat, which have no kernel without; or one of several outputs.
 """
 
 from __future__ import annotations
@@ -83,6 +83,9 @@ def _is_product(data: NDArray[np.float32], weight: NDArray[np.float32], bias: ND
 
 def _output(node: ir.Node) -> str:
     """Cases 3 to 5."""
+    if len(node.outputs) > 1:
+        bare = next((o for o in node.outputs if _quantizer(o)[0] is None), None)
+        return f"no Q follows its output {_name(bare)}" if bare is not None else ""
     quantize, last = _quantizer(node.outputs[0])
     if quantize is None:
         others = [u.node for u in last.uses()]

@@ -72,7 +72,7 @@ def _of_dq(node: ir.Node, first: dict[tuple[str, ...], ir.Node], run: Deployed) 
     key = tuple(v.name or "" if v is not None else "" for v in node.inputs)
     twin = first.setdefault(key, node)
     if twin is not node:
-        return f"integers are dequantized twice, for {_named([u.node for u in node.outputs[0].uses()])} once more"
+        return f"the same integers are dequantized once more, for {_named([u.node for u in node.outputs[0].uses()])}"
     readers = [u.node for u in node.outputs[0].uses()]
     if readers and all(_only_moved(n) for n in readers):
         return f"a value is dequantized to be moved by {label(run.origins.get(readers[0], readers[0]))} and quantized again"

@@ -37,7 +37,7 @@ def test_integers_that_are_dequantized_for_each_float_reader() -> None:
     plan = plan_of(net)
     findings = audit(insert(net, plan), plan)
     assert short(findings) == [("a", "stray", "Conv")]
-    assert "dequantized twice" in reasons(findings)
+    assert "dequantized once more" in reasons(findings)
 
 
 def test_value_that_is_dequantized_only_to_be_moved() -> None:
