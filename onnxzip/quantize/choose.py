@@ -47,7 +47,7 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     Args:
         model: the model; not changed.
         data: batches to calibrate on, never those of the verdict; not looked at when a plan is replayed.
-        config: target, keep_float and plan are read.
+        config: target, keep_float, calibrate and plan are read.
         observer: told of each batch.
 
     Raises:
@@ -57,7 +57,9 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     if config.plan is not None:
         return _put_in(model, _read_plan(config))
     tensors = observe(model, config.target, config.keep_float)
-    statistics: Mapping[str, TensorStatistics] = collect(model, tensors, data, observer=observer) if tensors else {}
+    statistics: Mapping[str, TensorStatistics] = (
+        collect(model, tensors, data, observer=observer, effort=config.calibrate) if tensors else {}
+    )
     return _put_in(model, make_plan(model, statistics, config.target, method=METHOD, keep_float=config.keep_float))
 
 
