@@ -32,6 +32,8 @@ def square_bytes(width: int, groups: int = 1) -> int:
 class Moments:
     """The sums over rows of `width` in `groups`, with `targets` outputs (0 for none).
 
+    With `single`, the products of each batch are made in float32 (and added up in float64): twice as fast, off by about 1e-6.
+
     Attributes:
         count: rows seen.
         total: `Σ x`, shape (groups, width / groups).
@@ -43,6 +45,7 @@ class Moments:
     width: int
     groups: int = 1
     targets: int = 0
+    single: bool = False
 
     def __post_init__(self) -> None:
         each, outs = self.width // self.groups, self.targets // self.groups
@@ -77,7 +80,7 @@ class Moments:
 
     def joined(self, other: Moments) -> Moments:
         """The moments of both; neither is changed."""
-        both = Moments(self.width, self.groups, self.targets)
+        both = Moments(self.width, self.groups, self.targets, single=self.single)
         both.merge(self)
         both.merge(other)
         return both
@@ -104,9 +107,13 @@ class Moments:
             return np.asarray(second)
         return np.asarray(second - np.outer(self.total[group], self.aim[group]) / self.count**2)
 
-    def _split(self, rows: np.ndarray) -> Numbers:
+    def _split(self, rows: np.ndarray) -> np.ndarray:
         """(n, width) as (groups, n, width / groups)."""
-        return np.asarray(rows, np.float64).reshape(len(rows), self.groups, -1).swapaxes(0, 1)
+        return (
+            np.asarray(rows, np.float32 if self.single else np.float64)
+            .reshape(len(rows), self.groups, -1)
+            .swapaxes(0, 1)
+        )
 
 
 def ridge(covariance: Numbers, count: int, strength: float = 3.0) -> float:

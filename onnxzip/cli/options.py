@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from onnxzip.config import OBJECTIVES, PREFERENCES, PRESETS, PRUNE_BY, TARGETS, Budget
+from onnxzip.config import CALIBRATE, OBJECTIVES, PREFERENCES, PRESETS, PRUNE_BY, TARGETS, Budget
 from onnxzip.errors import UsageError
 
 DEFAULT = Budget()
@@ -101,6 +101,12 @@ Prefer = Annotated[
 ]
 VerifyEach = Annotated[
     bool, typer.Option("--verify-each", help="Compare numbers after every single pass, not once at the end (slower).")
+]
+Calibrate = Annotated[
+    str,
+    typer.Option(
+        help=f"{' or '.join(CALIBRATE)}: take the ranges of int8 from all batches, or from about half of them in half the time."
+    ),
 ]
 KeepDefaults = Annotated[
     bool, typer.Option("--keep-defaults", help="Leave weights that are listed as graph inputs overridable.")

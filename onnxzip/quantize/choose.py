@@ -48,7 +48,7 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     Args:
         model: the model; not changed.
         data: batches to calibrate on, never those of the verdict; not looked at when a plan is replayed.
-        config: target, keep_float and plan are read.
+        config: target, keep_float, calibrate and plan are read.
         observer: told of each batch.
 
     Raises:
@@ -59,7 +59,9 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
         return _put_in(model, _read_plan(config))
     target = resolved(config.target)
     tensors = observe(model, target, config.keep_float)
-    statistics: Mapping[str, TensorStatistics] = collect(model, tensors, data, observer=observer) if tensors else {}
+    statistics: Mapping[str, TensorStatistics] = (
+        collect(model, tensors, data, observer=observer, effort=config.calibrate) if tensors else {}
+    )
     return _put_in(model, make_plan(model, statistics, target, method=METHOD, keep_float=config.keep_float))
 
 

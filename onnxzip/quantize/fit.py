@@ -21,16 +21,13 @@ from onnxzip.calibrate.arrays import Numbers
 from onnxzip.calibrate.gather import Look
 from onnxzip.calibrate.moments import Moments
 from onnxzip.calibrate.patches import site_of as reading_of
-from onnxzip.quantize.gptq import round_rows
+from onnxzip.quantize.gptq import drawn_in, round_rows
 from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
 from onnxzip.quantize.packed import pack, unpack
 from onnxzip.quantize.pairs import partners
 from onnxzip.quantize.schema import PlannedNode, QuantPlan
 from onnxzip.quantize.targets import TargetRow
 from onnxzip.quantize.weights import IntegerWeight, find_nodes, float_weight, integer_weights, site_of
-
-FEWEST = 2
-"""Rows for each column below which moments are noise: weights are rounded to nearest then."""
 
 LAYERS = frozenset({"conv", "gemm", "matmul", "token", "stored"})
 """Roles of nodes that sum up products of weights."""
@@ -60,7 +57,7 @@ class _Layer:
     planned: PlannedNode
     holder: str  # output of the planned node that holds the bias, or ""
     weight: IntegerWeight
-    content: Numbers
+    content: np.ndarray
 
 
 def fit(model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, Moments]) -> QuantPlan:
@@ -104,10 +101,10 @@ def _fit(layer: _Layer, seen: Moments, smooth: Numbers | None, row: TargetRow) -
     mean = seen.total / max(1, seen.count)
     factors = np.ones(rows.shape[-1]) if smooth is None else smooth
     codes = to_rows(layer.weight.codes, axis, groups).astype(np.int16)
-    if seen.count >= FEWEST * rows.shape[-1] and not seen.diagonal:
+    if seen.count and not seen.diagonal:
         square = np.stack([seen.covariance(g, centred=bool(layer.holder)) for g in range(groups)])
         partner = partners(layer.node, layer.content.shape, axis) if layer.weight.entry.pairs else None
-        square = square / np.outer(factors, factors)
+        square = drawn_in(square / np.outer(factors, factors), seen.count)
         codes = round_rows(rows, square, scales, weight_max=row.weight_max, partner=partner)
     off = rows - codes * scales[:, :, None].astype(np.float64)
     bias = (off @ (mean / factors)[:, :, None]).reshape(-1)

@@ -57,7 +57,11 @@ def best_form(rows: Numbers, weights: Numbers, *, tokens: bool = True) -> Form:
         weights: float[K, N], of all readers side by side.
         tokens: whether a scale for each token may be chosen.
     """
-    forms = [_form(rows, weights, strength, per_token=t) for t in ((False, True) if tokens else (False,)) for strength in STRENGTHS]
+    forms = [
+        _form(rows, weights, strength, per_token=t)
+        for t in ((False, True) if tokens else (False,))
+        for strength in STRENGTHS
+    ]
     static = min((f for f in forms if not f.per_token), key=lambda f: f.error)
     token = min((f for f in forms if f.per_token), key=lambda f: f.error, default=static)
     return token if token.error * GAIN <= static.error else static
