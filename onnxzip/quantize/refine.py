@@ -60,7 +60,7 @@ class _Layer:
     content: np.ndarray
 
 
-def fit(model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, Moments]) -> QuantPlan:
+def refine(model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, Moments]) -> QuantPlan:
     """The plan with roundings and biases for the layers that moments are given of; earlier ones are replaced.
 
     Args:
@@ -86,14 +86,14 @@ def fit(model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, 
         if site is not None and site.smooth:
             smooth = unpack(site.smooth, np.float32, content.shape[:1], "the smoothing").astype(np.float64)
         layer = _Layer(node, planned, _holder(node, planned, plan), weight, content)
-        codes, bias = _fit(layer, seen, smooth, row)
+        codes, bias = _refined(layer, seen, smooth, row)
         roundings[planned.weight] = pack((codes - weight.codes).astype(np.int8))
         if layer.holder:
             biases[layer.holder] = pack(bias.astype(np.float32))
     return _with(plan, roundings, biases)
 
 
-def _fit(layer: _Layer, seen: Moments, smooth: Numbers | None, row: TargetRow) -> tuple[np.ndarray, Numbers]:
+def _refined(layer: _Layer, seen: Moments, smooth: Numbers | None, row: TargetRow) -> tuple[np.ndarray, Numbers]:
     """Codes of the shape of the weights, and what the bias gains."""
     axis, groups = layer.weight.entry.axis, groups_of(layer.node)
     rows = to_rows(layer.content, axis, groups).astype(np.float64)
