@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from onnxzip.errors import UsageError
 
 Preset = Literal["exact", "int8", "weights8"]
-Target = Literal["cpu", "cpu-avx2"]
+Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
 Objective = Literal["speed", "size"]
 Prefer = Literal["bytes", "nodes"]
 PruneBy = Literal["multiply-adds", "parameters"]

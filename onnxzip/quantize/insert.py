@@ -11,7 +11,8 @@ What each role of a planned node means:
  6. stored       reads its weights through DequantizeLinear(int8), and computes in float.
  7. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
  8. join, pass   read their activations through the DQ of their sites.
-Each site gets one QuantizeLinear and one DequantizeLinear; "all" readers, a graph output included, or the planned ones read the latter.
+ 9. biased       reads what it multiplies through the DQ of sites, its bias through DequantizeLinear(int32) in the scale of the product.
+Each site gets one QuantizeLinear and one DequantizeLinear (a constant is stored in integers and gets the latter); "all" readers, a graph output included, or the planned ones read the latter.
 
 Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once; the zero points of
 weights and biases, all 0, are omitted unless the plan asks for them (DequantizeLinear defaults to 0); new names are short.
@@ -32,8 +33,9 @@ from onnxzip.model.constants import array
 from onnxzip.model.edit import Names, add_constant, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.walk import is_op
+from onnxzip.quantize.groups import PARAMETERS_BEHIND
 from onnxzip.quantize.packed import unpack
-from onnxzip.quantize.qparams import bias_scales, quantize_bias
+from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.targets import target_row
 from onnxzip.quantize.tokens import normalized, smoothed
@@ -45,14 +47,14 @@ PER_AXIS_OPSET = 13
 DEFAULT_AXIS = 1
 """Its default, which needs no bytes."""
 
-BIASED = frozenset({"Conv", "Gemm", "MatMul"})
+BIASED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
-READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass"})
+READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass", "biased"})
 """Roles that read quantized activations."""
 
 
 def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
-    """A quantized copy of `model`. Its opset is raised to 13 where it is lower; a plan without nodes gives a plain copy.
+    """A quantized copy of `model`. Its opset is raised to the target's (13 mostly) where it is lower; a plan without nodes gives a plain copy.
 
     Raises:
         UsageError: the plan does not fit the model; the node or tensor is named.
@@ -61,7 +63,7 @@ def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
     result = model.clone()
     if not plan.nodes:
         return result
-    result = raise_opset(result, PER_AXIS_OPSET)
+    result = raise_opset(result, max(PER_AXIS_OPSET, target_row(plan.target).min_opset))
     _Inserter(result, plan).run()
     return result
 
@@ -137,6 +139,9 @@ class _Inserter:
             index, row = row_of(node, entry)
             node.replace_input_with(index, self._store("bias", row.reshape(1, 1, -1)))
             return
+        if entry.role == "biased":
+            self._product_bias(node)
+            return
         if entry.op not in BIASED:
             return
         bias, site = bias_of(node, entry, self.plan), site_of(node, self.sites)
@@ -153,6 +158,22 @@ class _Inserter:
             reader = next(u.node for u in node.outputs[0].uses())
             index = next(i for i, v in enumerate(reader.inputs) if v is not node.outputs[0])
         _set_input(reader, index, self._dequantize(reader, codes, scales, 0, None))
+
+    def _product_bias(self, node: ir.Node) -> None:
+        """The bias of a node in role biased, in the product of the scales of its first two inputs."""
+        bias = array(node.inputs[2]) if len(node.inputs) > 2 else None
+        data, factor = (self.sites.get("" if v is None else v.name or "") for v in node.inputs[:2])
+        if bias is None:
+            return
+        if data is None or factor is None:
+            raise UsageError(
+                f"the plan does not fit the model: {node.op_type} {node.name!r} in role 'biased' needs sites for both of its inputs"
+            )
+        scales = bias_scales(data.scale, np.asarray(factor.scale, np.float32))
+        codes = self._store("bias", quantize_bias(bias, scales))
+        dequantize = new_node("DequantizeLinear", [codes, self._store("scale", scales)], self.names.fresh("dq"))
+        self.graph.insert_before(node, dequantize)
+        node.replace_input_with(2, dequantize.outputs[0])
 
     def _table(self, entry: PlannedNode, node: ir.Node) -> None:
         weight: IntegerWeight = self.weights[entry.weight][1]
@@ -171,7 +192,7 @@ class _Inserter:
 
     def _site(self, site: Site, value: ir.Value, readers: set[ir.Node]) -> None:
         everyone = site.readers == "all"
-        uses = [u for u in value.uses() if everyone or u.node in readers]
+        uses = [u for u in value.uses() if (everyone or u.node in readers) and not _is_parameter(u.node, u.idx)]
         if not uses and not (everyone and value.is_graph_output()):
             return  # a plan edited by hand: nobody reads it
         nodes: list[ir.Node] = []
@@ -185,11 +206,18 @@ class _Inserter:
             before = steps[-1].outputs[0]
         inputs = [
             self._store("scale", np.asarray(site.scale, np.float32)),
-            self._store("zero", np.asarray(site.zero_point, np.uint8)),
+            self._store("zero", np.asarray(site.zero_point, site.dtype)),
         ]
-        quantize = new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q"))
-        dequantize = new_node("DequantizeLinear", [quantize.outputs[0], *inputs], self.names.fresh("dq"))
-        self._place(value, [*nodes, quantize, dequantize])
+        content = array(value)
+        if content is not None:
+            codes = self._store(
+                "weight", quantize_activation(content, QParams(site.scale, site.zero_point, site.dtype))
+            )
+        else:
+            nodes.append(new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q")))
+            codes = nodes[-1].outputs[0]
+        dequantize = new_node("DequantizeLinear", [codes, *inputs], self.names.fresh("dq"))
+        self._place(value, [*nodes, dequantize])
         for use in uses:
             use.node.replace_input_with(use.idx, dequantize.outputs[0])
             if magnitude is not None:
@@ -242,6 +270,10 @@ def replace_output(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     new.type, new.shape = old.type, old.shape
 
 
+def _is_parameter(node: ir.Node, index: int) -> bool:
+    return index > 0 and is_op(node, *PARAMETERS_BEHIND)
+
+
 def _set_input(node: ir.Node, index: int, value: ir.Value) -> None:
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
@@ -266,7 +298,7 @@ def _find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:
 def _find_sites(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Value]:
     """The quantized values by name."""
     graph = model.graph
-    known: Iterable[ir.Value] = (*graph.inputs, *(o for n in graph for o in n.outputs))
+    known: Iterable[ir.Value] = (*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs))
     values: Mapping[str, ir.Value] = {v.name: v for v in known if v.name}
     for site in plan.sites:
         if site.tensor not in values:

@@ -17,15 +17,19 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from onnxzip.errors import UsageError
+from onnxzip.model.constants import array, constant
 from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, label
+from onnxzip.quantize.candidates import Placement, storable
+from onnxzip.quantize.everywhere import overflowing
 from onnxzip.quantize.groups import Group
 from onnxzip.quantize.kernels import WEIGHTED, Kernel
-from onnxzip.quantize.placement import Placement, place, storable
+from onnxzip.quantize.placement import place
 from onnxzip.quantize.qparams import QParams, activation_qparams
-from onnxzip.quantize.ranges import TensorStatistics, check_method, clip_range
+from onnxzip.quantize.ranges import Held, TensorStatistics, check_method, clip_range
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.selectors import name_of, select
-from onnxzip.quantize.targets import TargetRow, target_row
+from onnxzip.quantize.targets import target_row
 
 WEIGHTS_ONLY = "weights"
 """The method of a plan without activations: no ranges are chosen."""
@@ -58,7 +62,7 @@ def observe(model: ir.Model, target: str, keep_float: tuple[str, ...] = ()) -> t
     if already_quantized(model):
         return ()
     sources = {s: None for g in place(model, row, keep).groups for s in g.sources}
-    return tuple(s.name for s in sources if s.name)
+    return tuple(s.name for s in sources if s.name and constant(s) is None)
 
 
 def make_plan(
@@ -90,10 +94,11 @@ def make_plan(
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
         placement = place(model, row, keep)
-        qparams, bad = _qparams(placement.groups, statistics, method)
-        if not bad:
+        qparams, bad = _qparams(placement.groups, statistics, method, row)
+        misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
+        if not misfits:
             break
-        keep |= {node: reason for node, reason in _touching(placement, bad).items() if node not in keep}
+        keep |= {node: reason for node, reason in misfits.items() if node not in keep}
     return _plan(model, row, method, placement, qparams)
 
 
@@ -130,23 +135,29 @@ def already_quantized(model: ir.Model) -> str | None:
 
 
 def _qparams(
-    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str
+    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str, row: TargetRow
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
     """Scale and zero point of every quantized value, or why it has none."""
     found: dict[ir.Value, QParams] = {}
     bad: dict[ir.Value, str] = {}
     for group in groups:
+        grid = group.grid or row.activation
+        if group.fixed is not None:
+            found.update(dict.fromkeys(group.values, group.fixed))
+            continue
+        constants = {s.name or "": Held(content) for s in group.sources if (content := array(s)) is not None}
+        known = {**statistics, **constants}
         names = [s.name or "" for s in group.sources]
-        if missing := next((n for n in names if n not in statistics), None):
+        if missing := next((n for n in names if n not in known), None):
             raise UsageError(
                 f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
             )
         try:
-            low, high = clip_range([statistics[n] for n in names], method)
+            low, high = clip_range([known[n] for n in names], "minmax" if constants else method, grid)
         except ValueError as error:
             bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
             continue
-        found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds)))
+        found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds, grid)))
     return found, bad
 
 
@@ -169,7 +180,7 @@ def _plan(
     sites = tuple(
         Site(
             tensor=value.name or "",
-            dtype=row.activation,
+            dtype=q.dtype,
             scale=q.scale,
             zero_point=q.zero_point,
             readers="all" if value in placement.made else "quantized",

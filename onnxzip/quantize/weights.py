@@ -22,8 +22,8 @@ from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.pairs import draw_in, partners, safe_scales
 from onnxzip.quantize.qparams import bias_floor, quantize_weight, weight_scales
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site, Weight
-from onnxzip.quantize.targets import TargetRow
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def float_weight(value: ir.Value, reader: ir.Node | None, sites: Mapping[str, Si
 
 def bias_of(node: ir.Node, planned: PlannedNode, plan: QuantPlan) -> NDArray[np.float32] | None:
     """The bias that joins the integer sum of a planned node, corrected: its third input, or the row of an Add in role int32_bias."""
-    if planned.op in ("Conv", "Gemm"):
-        axis = 1 if planned.op == "Gemm" and not node.attributes.get_int("transB", 0) else 0
+    if planned.op in ("Conv", "ConvTranspose", "Gemm"):
+        transposed = node.attributes.get_int("transB", 0)
+        axis = 0 if planned.op == "Conv" or transposed else 1
         weight = array(node.inputs[1])
         channels = 0 if weight is None else weight.shape[axis]
         return corrected(array(node.inputs[2]) if len(node.inputs) > 2 else None, planned, channels)
