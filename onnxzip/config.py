@@ -62,7 +62,8 @@ class Config:
     Attributes:
         preset: "exact" (no data needed), "int8" (needs calibration data), "weights8" (weights stored as int8, arithmetic in
             float: smaller, not faster), or None: "int8" with data, else "exact".
-        target: where the model will run; decides dtypes and placement of int8.
+        target: where the model will run; decides dtypes and placement of int8. "cpu" (onnxruntime on this CPU), "cpu-avx2" (x86 without VNNI),
+            "arm64", "tensorrt", "openvino", "qnn" (8-bit activations), "qnn16" (16-bit activations, 8-bit weights).
         objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
         prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,
             even where the file grows by it.
@@ -76,7 +77,8 @@ class Config:
         plan: path of a quantization plan (JSON) to replay instead of deciding anew.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
-        measure_speed: measure the paired latency of original and result; None: when there is data to time it on.
+        measure_speed: measure the paired latency of original and result; None: when there is data to time it on, and this machine
+            is the target.
         verify_each: compare numbers with the original after every pass, not once after all of them (slower).
         opset: raise the model to this version of the standard operators first, so that more of it can become one operator;
             None: leave it at its own.

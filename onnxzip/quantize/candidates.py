@@ -32,6 +32,7 @@ class Placement:
         groups: quantized values, in graph order.
         made: those of them that an integer operator makes.
         left: nodes that stay float, with the reason.
+        narrowed: values that some operators read through a second Q and DQ, of another dtype.
     """
 
     kernels: tuple[Kernel, ...]
@@ -39,6 +40,7 @@ class Placement:
     groups: tuple[Group, ...]
     made: frozenset[ir.Value]
     left: Mapping[ir.Node, str]
+    narrowed: tuple[Group, ...] = ()
 
 
 def kernels_of(

@@ -6,7 +6,8 @@
     are. What an operator reads as a parameter (bounds, sizes, the value of padding) stays as it is.
  3. What moves data has the same scale on both sides ("pass").
  4. What a Relu or Clip alone reads has the scale of what it makes, taken within its bounds: saturation has then done its work already.
- 5. Where the target fixes scale and zero point of an output, it has these.
+ 5. Where an operator takes no two activations of 16 bits, the second is quantized once more, to 8.
+ 6. Where the target fixes scale and zero point of an output, it has these.
 What else touches float tensors stays float, with the reason, and breaks the graph in parts.
 """
 
@@ -56,7 +57,7 @@ def everywhere(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) 
     ordered = tuple(makers.values())
     groups = _groups(model, target, found, ordered, {*keep, *left})
     made = frozenset({*ends, *(o for m in ordered for o in m.outputs)})
-    return Placement(found, ordered, groups, made, left)
+    return Placement(found, ordered, groups, made, left, _narrowed(ordered, groups, target))
 
 
 def _maker(node: ir.Node, target: TargetRow, shapes: Shapes) -> Maker | str | None:
@@ -128,6 +129,17 @@ def _groups(
     return tuple(groups)
 
 
+def _narrowed(makers: Iterable[Maker], groups: Iterable[Group], target: TargetRow) -> tuple[Group, ...]:
+    """Case 5: the second factors, each by itself."""
+    factors = {m.inputs[1] for m in makers if m.node.op_type in target.narrowed and len(m.inputs) == 2}
+    return tuple(
+        Group((v,), g.sources, g.bounds, target.operand)
+        for g in groups
+        for v in g.values
+        if v in factors and constant(v) is None
+    )
+
+
 def _absorbed(
     kernels: Iterable[Kernel], makers: Iterable[Maker], target: TargetRow, stopped: Container[ir.Node]
 ) -> tuple[dict[ir.Value, ir.Value], dict[ir.Value, Bounds]]:
@@ -147,7 +159,7 @@ def _factors(makers: Iterable[Maker]) -> frozenset[ir.Value]:
 
 
 def _fixed(makers: Iterable[Maker], target: TargetRow) -> dict[ir.Value, QParams]:
-    """Case 5."""
+    """Case 6."""
     known = {op: QParams(scale, zero, target.activation.dtypes[0]) for op, scale, zero in target.fixed}
     return {o: known[m.node.op_type] for m in makers if m.node.op_type in known for o in m.outputs}
 

@@ -22,8 +22,6 @@ onnxruntime 1.32 does not fuse MaxPool and Gemm, without the other not Add.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -33,6 +31,7 @@ from onnxzip.model.constants import array
 from onnxzip.model.edit import Names, add_constant, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.walk import is_op
+from onnxzip.quantize.fit import find_nodes, find_sites
 from onnxzip.quantize.groups import PARAMETERS_BEHIND
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
@@ -48,6 +47,9 @@ DEFAULT_AXIS = 1
 """Its default, which needs no bytes."""
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+FACTOR = "factor"
+"""Readers of a site that is quantized once more."""
 
 READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass", "biased"})
 """Roles that read quantized activations."""
@@ -73,9 +75,9 @@ class _Inserter:
 
     def __init__(self, model: ir.Model, plan: QuantPlan) -> None:
         self.graph, self.plan, self.names, self.opset = model.graph, plan, Names(model), opset_of(model)
-        self.nodes = _find_nodes(model, plan)
-        self.values = _find_sites(model, plan)
-        self.sites = {s.tensor: s for s in plan.sites}
+        self.nodes = find_nodes(model, plan)
+        self.values = find_sites(model, plan)
+        self.sites = {s.tensor: s for s in plan.sites if s.readers != FACTOR}
         self.row = target_row(plan.target)
         self.weights = integer_weights(plan, self.nodes, self.row)
         self.stored: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
@@ -93,8 +95,12 @@ class _Inserter:
             elif entry.weight:
                 self._weight(entry, self.nodes[entry.output])
         readers = {self.nodes[p.output] for p in planned if p.role in READERS}
-        for site in self.plan.sites:
+        products = {s.tensor: self._products(s, readers) for s in self.plan.sites if s.readers == FACTOR}
+        for site in self.sites.values():
             self._site(site, self.values[site.tensor], readers)
+        for site in self.plan.sites:
+            if site.readers == FACTOR:
+                self._factor(site, products[site.tensor])
         self._sweep()
 
     # Constants
@@ -190,6 +196,11 @@ class _Inserter:
 
     # Activations
 
+    def _grid(self, site: Site) -> list[ir.Value]:
+        """Scale and zero point of a site."""
+        zero = np.asarray(site.zero_point, site.dtype)
+        return [self._store("scale", np.asarray(site.scale, np.float32)), self._store("zero", zero)]
+
     def _site(self, site: Site, value: ir.Value, readers: set[ir.Node]) -> None:
         everyone = site.readers == "all"
         uses = [u for u in value.uses() if (everyone or u.node in readers) and not _is_parameter(u.node, u.idx)]
@@ -204,10 +215,7 @@ class _Inserter:
             steps, magnitude = normalized(before, self.opset, self.names, self._store)
             nodes += steps
             before = steps[-1].outputs[0]
-        inputs = [
-            self._store("scale", np.asarray(site.scale, np.float32)),
-            self._store("zero", np.asarray(site.zero_point, site.dtype)),
-        ]
+        inputs = self._grid(site)
         content = array(value)
         if content is not None:
             codes = self._store(
@@ -224,6 +232,22 @@ class _Inserter:
                 self._scale_back(use.node, magnitude)
         if everyone and value.is_graph_output():
             replace_output(self.graph, value, dequantize.outputs[0])
+
+    def _products(self, site: Site, readers: set[ir.Node]) -> list[ir.Node]:
+        """The nodes that read a tensor as their second factor."""
+        return [u.node for u in self.values[site.tensor].uses() if u.idx == 1 and u.node in readers]
+
+    def _factor(self, site: Site, products: list[ir.Node]) -> None:
+        """Q and DQ once more, for these nodes."""
+        before = products[0].inputs[1] if products else None
+        if before is None:
+            return
+        inputs = self._grid(site)
+        quantize = new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q"))
+        dequantize = new_node("DequantizeLinear", [quantize.outputs[0], *inputs], self.names.fresh("dq"))
+        self._place(before, [quantize, dequantize])
+        for node in products:
+            node.replace_input_with(1, dequantize.outputs[0])
 
     def _factors(self, site: Site, reader: ir.Node) -> NDArray[np.float32]:
         """The factors of a smoothed activation; its readers hold their integer weights already."""
@@ -278,31 +302,3 @@ def _set_input(node: ir.Node, index: int, value: ir.Value) -> None:
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     node.replace_input_with(index, value)
-
-
-def _find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:
-    """The planned nodes by output."""
-    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
-    found: dict[str, ir.Node] = {}
-    for entry in plan.nodes:
-        node = by_output.get(entry.output)
-        if node is None or node.op_type != entry.op:
-            what = "there is none" if node is None else f"there it is {node.op_type}"
-            raise UsageError(
-                f"the plan does not fit the model: {entry.op} {entry.node!r} with output {entry.output!r} is planned, {what}. Make a new plan for this model."
-            )
-        found[entry.output] = node
-    return found
-
-
-def _find_sites(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Value]:
-    """The quantized values by name."""
-    graph = model.graph
-    known: Iterable[ir.Value] = (*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs))
-    values: Mapping[str, ir.Value] = {v.name: v for v in known if v.name}
-    for site in plan.sites:
-        if site.tensor not in values:
-            raise UsageError(
-                f"the plan does not fit the model: tensor {site.tensor!r} is planned, there is none. Make a new plan for this model."
-            )
-    return {s.tensor: values[s.tensor] for s in plan.sites}

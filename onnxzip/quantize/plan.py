@@ -95,11 +95,12 @@ def make_plan(
     while True:
         placement = place(model, row, keep)
         qparams, bad = _qparams(placement.groups, statistics, method, row)
+        narrowed, _ = _qparams(placement.narrowed, statistics, method, row)  # bad where the above are
         misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
         if not misfits:
             break
         keep |= {node: reason for node, reason in misfits.items() if node not in keep}
-    return _plan(model, row, method, placement, qparams)
+    return _plan(model, row, method, placement, qparams, narrowed)
 
 
 def make_weights_plan(model: ir.Model, target: str = "cpu", *, keep_float: tuple[str, ...] = ()) -> QuantPlan:
@@ -114,7 +115,7 @@ def make_weights_plan(model: ir.Model, target: str = "cpu", *, keep_float: tuple
     kernels, left = storable(model, row, keep)
     alone = tuple(dataclasses.replace(k, bias=None, bias_add=None, end=None) for k in kernels)
     placement = Placement(alone, (), (), frozenset(), left)
-    return _plan(model, dataclasses.replace(row, stored_zero_point=frozenset()), WEIGHTS_ONLY, placement, {})
+    return _plan(model, dataclasses.replace(row, stored_zero_point=frozenset()), WEIGHTS_ONLY, placement, {}, {})
 
 
 def quantizable(model: ir.Model, target: str = "cpu") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -175,18 +176,15 @@ def _touching(placement: Placement, bad: Mapping[ir.Value, str]) -> dict[ir.Node
 
 
 def _plan(
-    model: ir.Model, row: TargetRow, method: str, placement: Placement, qparams: Mapping[ir.Value, QParams]
+    model: ir.Model,
+    row: TargetRow,
+    method: str,
+    placement: Placement,
+    qparams: Mapping[ir.Value, QParams],
+    narrowed: Mapping[ir.Value, QParams],
 ) -> QuantPlan:
-    sites = tuple(
-        Site(
-            tensor=value.name or "",
-            dtype=q.dtype,
-            scale=q.scale,
-            zero_point=q.zero_point,
-            readers="all" if value in placement.made else "quantized",
-        )
-        for value, q in qparams.items()
-    )
+    sites = tuple(_site(v, q, "all" if v in placement.made else "quantized") for v, q in qparams.items())
+    sites += tuple(_site(v, q, "factor") for v, q in narrowed.items())
     order = {node: i for i, node in enumerate(model.graph)}
     planned = [entry for kernel in placement.kernels for entry in _kernel_nodes(kernel)]
     planned += [(m.node, m.role, "") for m in placement.makers]
@@ -198,7 +196,7 @@ def _plan(
         LeftNode(node=name_of(n), op=n.op_type, output=_output(n), reason=reason)
         for n, reason in sorted(placement.left.items(), key=lambda item: order[item[0]])
     )
-    notes = _inside_bodies(model)
+    notes = (*_inside_bodies(model), *_symbolic(model, row))
     if not nodes:
         notes = (f"nothing to quantize: {_why_nothing(left, notes)}", *notes)
     return QuantPlan(
@@ -210,6 +208,10 @@ def _plan(
         left=left,
         notes=notes,
     )
+
+
+def _site(value: ir.Value, q: QParams, readers: str) -> Site:
+    return Site(tensor=value.name or "", dtype=q.dtype, scale=q.scale, zero_point=q.zero_point, readers=readers)
 
 
 def _kernel_nodes(kernel: Kernel) -> list[tuple[ir.Node, str, str]]:
@@ -245,6 +247,16 @@ def _inside_bodies(model: ir.Model) -> tuple[str, ...]:
         return ()
     words = ", ".join(f"{count} {op}" for op, count in sorted(found.items()))
     return (f"nodes inside If, Loop and Scan bodies and functions stay float: {words}",)
+
+
+def _symbolic(model: ir.Model, row: TargetRow) -> tuple[str, ...]:
+    """A note where the target runs fixed shapes only and the model has others."""
+    names = [repr(v.name) for v in model.graph.inputs if v.shape is None or not v.shape.is_static()]
+    if not row.fixed_shapes or not names:
+        return ()
+    return (
+        f"target {row.name} runs fixed shapes only: fix the symbolic axes of input {', '.join(names)} before you deploy",
+    )
 
 
 def _why_nothing(left: tuple[LeftNode, ...], notes: tuple[str, ...]) -> str:

@@ -38,6 +38,7 @@ class TargetRow:
         residual_of: see there.
         products: in placement "inputs": operators of two activations that read both quantized.
         whole: in placement "everywhere": the operators that run quantized.
+        narrowed: operators of two activations the second of which comes in the dtype of `operand`, by a second Q and DQ.
         fixed: scale and zero point that the output of an operator must have.
         channel_multiple: channels that the runtime's blocked layout handles together; widths that were multiples of it run
             slower, up to several times, when they are not any more.
@@ -70,6 +71,7 @@ class TargetRow:
     residual_of: frozenset[str] = frozenset()
     products: frozenset[str] = frozenset()
     whole: frozenset[str] = frozenset()
+    narrowed: frozenset[str] = frozenset()
     fixed: tuple[tuple[str, float, int], ...] = ()
     channel_multiple: int = 8
     tables: frozenset[str] = frozenset()

@@ -31,7 +31,8 @@ class Site:
         dtype: uint8, int8, uint16 or int16.
         scale: a float32 number.
         zero_point: a code of that dtype.
-        readers: "all" read the dequantized value, or the "quantized" nodes only.
+        readers: "all" read the dequantized value, or the "quantized" nodes only. "factor": what such a site gives is quantized once
+            more, for the products of which it is the second factor.
         per_token: what is quantized is the tensor divided by the largest magnitude of its row (last axis); its readers have the
             role "token".
         smooth: packed float32[K]: the tensor is divided by it along its last axis first, and the weights of its readers
@@ -202,9 +203,9 @@ def _check(plan: QuantPlan) -> None:
     """Values that insertion relies on."""
     for site in plan.sites:
         lowest, highest = CODES.get(site.dtype, (1, 0))
-        if not (lowest <= site.zero_point <= highest and site.readers in ("all", "quantized")):
+        if not (lowest <= site.zero_point <= highest and site.readers in ("all", "quantized", "factor")):
             raise UsageError(
-                f"site {site.tensor!r} of the plan must be {', '.join(CODES)} with a zero point among its codes (uint8: 0 to 255) and readers 'all' or 'quantized'"
+                f"site {site.tensor!r} of the plan must be {', '.join(CODES)} with a zero point among its codes (uint8: 0 to 255) and readers 'all', 'quantized' or 'factor'"
             )
         if not np.finfo(np.float32).tiny <= site.scale < np.inf:
             raise UsageError(

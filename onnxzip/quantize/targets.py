@@ -199,10 +199,11 @@ QNN16 = dataclasses.replace(
     QNN,
     name="qnn16",
     activation=Grid(("uint16",), smallest=1e-4),
+    narrowed=frozenset({"MatMul"}),
     fixed=(("Sigmoid", 2.0**-16, 0), ("Tanh", 2.0**-15, 2**15)),
     min_opset=21,
     source=QNN.source
-    + " 16 bits: weights keep 8; Sigmoid and Tanh have fixed scales (quant_config.py). Q and DQ of 16 bits are standard from opset 21.",
+    + " 16 bits: weights and one of two factors keep 8; Sigmoid and Tanh have fixed scales (quant_config.py). Q and DQ of 16 bits are standard from opset 21.",
 )
 
 TARGETS: dict[str, TargetRow] = {row.name: row for row in (CPU, CPU_AVX2, ARM64, TENSORRT, OPENVINO, QNN, QNN16)}

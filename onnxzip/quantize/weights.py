@@ -49,7 +49,7 @@ def integer_weights(
         UsageError: a weight is not a float32 constant of the model, or its axis does not exist.
     """
     entries = {w.initializer: w for w in plan.weights}
-    sites = {s.tensor: s for s in plan.sites}
+    sites = {s.tensor: s for s in plan.sites if s.readers != "factor"}
     values, floors = dict[str, ir.Value](), dict[str, NDArray[np.float64]]()
     for planned in plan.nodes:
         if not planned.weight:
