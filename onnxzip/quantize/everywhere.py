@@ -69,7 +69,7 @@ def _maker(node: ir.Node, target: TargetRow, shapes: Shapes) -> Maker | str | No
         return None
     if not is_op(node, *target.whole):
         return f"target {target.name} does not run {node.op_type} quantized"
-    if all(constant(v) is not None for v in inputs):
+    if all(constant(v) is not None for v in node.inputs if v is not None):
         return "it reads no activation"
     if any(v.is_graph_output() for v in inputs if constant(v) is not None):
         return "a constant that it reads is an output of the model"

@@ -13,11 +13,17 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from onnxzip.model.walk import is_op
 from onnxzip.quantize.kernels import Bounds, Kernel
 from onnxzip.quantize.qparams import UNBOUNDED, Grid, QParams
 
 PARAMETERS_BEHIND = frozenset({"Resize", "Clip", "Pad"})
 """Operators whose inputs but the first are parameters, which are never quantized."""
+
+
+def is_parameter(node: ir.Node, index: int) -> bool:
+    """Whether this input of a node is a parameter."""
+    return index > 0 and is_op(node, *PARAMETERS_BEHIND)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from onnxzip.model.edit import Names, add_constant, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.walk import is_op
 from onnxzip.quantize.fit import find_nodes, find_sites
-from onnxzip.quantize.groups import PARAMETERS_BEHIND
+from onnxzip.quantize.groups import is_parameter
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
@@ -196,14 +196,22 @@ class _Inserter:
 
     # Activations
 
-    def _grid(self, site: Site) -> list[ir.Value]:
-        """Scale and zero point of a site."""
+    def _pair(self, before: ir.Value, site: Site) -> list[ir.Node]:
+        """Q and DQ of a value; of a constant DQ alone."""
         zero = np.asarray(site.zero_point, site.dtype)
-        return [self._store("scale", np.asarray(site.scale, np.float32)), self._store("zero", zero)]
+        inputs = [self._store("scale", np.asarray(site.scale, np.float32)), self._store("zero", zero)]
+        content, nodes = array(before), list[ir.Node]()
+        if content is None:
+            nodes.append(new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q")))
+            codes = nodes[0].outputs[0]
+        else:
+            q = QParams(site.scale, site.zero_point, site.dtype)
+            codes = self._store("weight", quantize_activation(content, q))
+        return [*nodes, new_node("DequantizeLinear", [codes, *inputs], self.names.fresh("dq"))]
 
     def _site(self, site: Site, value: ir.Value, readers: set[ir.Node]) -> None:
         everyone = site.readers == "all"
-        uses = [u for u in value.uses() if (everyone or u.node in readers) and not _is_parameter(u.node, u.idx)]
+        uses = [u for u in value.uses() if (everyone or u.node in readers) and not is_parameter(u.node, u.idx)]
         if not uses and not (everyone and value.is_graph_output()):
             return  # a plan edited by hand: nobody reads it
         nodes: list[ir.Node] = []
@@ -215,17 +223,9 @@ class _Inserter:
             steps, magnitude = normalized(before, self.opset, self.names, self._store)
             nodes += steps
             before = steps[-1].outputs[0]
-        inputs = self._grid(site)
-        content = array(value)
-        if content is not None:
-            codes = self._store(
-                "weight", quantize_activation(content, QParams(site.scale, site.zero_point, site.dtype))
-            )
-        else:
-            nodes.append(new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q")))
-            codes = nodes[-1].outputs[0]
-        dequantize = new_node("DequantizeLinear", [codes, *inputs], self.names.fresh("dq"))
-        self._place(value, [*nodes, dequantize])
+        nodes += self._pair(before, site)
+        dequantize = nodes[-1]
+        self._place(value, nodes)
         for use in uses:
             use.node.replace_input_with(use.idx, dequantize.outputs[0])
             if magnitude is not None:
@@ -242,12 +242,10 @@ class _Inserter:
         before = products[0].inputs[1] if products else None
         if before is None:
             return
-        inputs = self._grid(site)
-        quantize = new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q"))
-        dequantize = new_node("DequantizeLinear", [quantize.outputs[0], *inputs], self.names.fresh("dq"))
-        self._place(before, [quantize, dequantize])
+        pair = self._pair(before, site)
+        self._place(before, pair)
         for node in products:
-            node.replace_input_with(1, dequantize.outputs[0])
+            node.replace_input_with(1, pair[-1].outputs[0])
 
     def _factors(self, site: Site, reader: ir.Node) -> NDArray[np.float32]:
         """The factors of a smoothed activation; its readers hold their integer weights already."""
@@ -292,10 +290,6 @@ def replace_output(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
             graph.outputs[index] = new
     old.name, new.name = spare, name
     new.type, new.shape = old.type, old.shape
-
-
-def _is_parameter(node: ir.Node, index: int) -> bool:
-    return index > 0 and is_op(node, *PARAMETERS_BEHIND)
 
 
 def _set_input(node: ir.Node, index: int, value: ir.Value) -> None:

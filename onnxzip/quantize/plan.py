@@ -196,9 +196,11 @@ def _plan(
         LeftNode(node=name_of(n), op=n.op_type, output=_output(n), reason=reason)
         for n, reason in sorted(placement.left.items(), key=lambda item: order[item[0]])
     )
-    notes = (*_inside_bodies(model), *_symbolic(model, row))
+    notes = _inside_bodies(model)
     if not nodes:
         notes = (f"nothing to quantize: {_why_nothing(left, notes)}", *notes)
+    else:
+        notes += _symbolic(model, row)
     return QuantPlan(
         target=row.name,
         method=method,
