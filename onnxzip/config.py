@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from onnxzip.errors import UsageError
 
 Preset = Literal["exact", "int8", "weights8"]
-Target = Literal["cpu", "cpu-avx2"]
+Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
 Objective = Literal["speed", "size"]
 Prefer = Literal["bytes", "nodes"]
 Calibrate = Literal["full", "fast"]
@@ -73,7 +73,8 @@ class Config:
     Attributes:
         preset: "exact" (no data needed), "int8" (needs calibration data), "weights8" (weights stored as int8, arithmetic in
             float: smaller, not faster), or None: "int8" with data, else "exact".
-        target: where the model will run; decides dtypes and placement of int8.
+        target: where the model will run; decides dtypes and placement of int8. "cpu" (onnxruntime on this CPU), "cpu-avx2" (x86 without VNNI),
+            "arm64", "tensorrt", "openvino", "qnn" (8-bit activations), "qnn16" (16-bit activations, 8-bit weights).
         objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
         prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,
             even where the file grows by it.
@@ -89,7 +90,8 @@ class Config:
             about half the time.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
-        measure_speed: measure the paired latency of original and result; None: when there is data to time it on.
+        measure_speed: measure the paired latency of original and result; None: when there is data to time it on, and this machine
+            is the target.
         verify_each: compare numbers with the original after every pass, not once after all of them (slower).
         opset: raise the model to this version of the standard operators first, so that more of it can become one operator;
             None: leave it at its own.

@@ -47,7 +47,12 @@ Evaluation = Annotated[
 Preset = Annotated[
     str | None, _option("--preset", help=f"One of {', '.join(PRESETS)}. Default: int8 with data, exact without.")
 ]
-Target = Annotated[str, typer.Option(help=f"Where the model will run: {', '.join(TARGETS)}.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        help=f"Where the model will run: {', '.join(TARGETS)}. cpu is onnxruntime on this machine; qnn16 has 16-bit activations."
+    ),
+]
 Objective = Annotated[
     str,
     typer.Option(help=f"{' or '.join(OBJECTIVES)}: keep the few channels that keep widths fast, or remove every one."),

@@ -10,8 +10,9 @@ choice = quantize(model, data, config)               all of it
 from onnxzip.quantize.choose import Choice, quantize, quantize_weights
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.plan import already_quantized, make_plan, make_weights_plan, observe, quantizable
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
-from onnxzip.quantize.targets import TARGETS, TargetRow, target_row
+from onnxzip.quantize.targets import TARGETS, target_row
 
 __all__ = [
     "TARGETS",

@@ -14,6 +14,7 @@ from onnxzip.errors import ModelError, UsageError
 from onnxzip.model.save import model_bytes
 from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.insert import insert
+from onnxzip.quantize.kernels import WEIGHTED
 from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
 from onnxzip.quantize.ranges import TensorStatistics
 from onnxzip.quantize.schema import QuantPlan
@@ -92,7 +93,7 @@ def _put_in(model: ir.Model, plan: QuantPlan) -> Choice:
 
 
 def _summary(plan: QuantPlan) -> str:
-    kernels = sum(bool(n.weight) for n in plan.nodes)
+    kernels = sum(bool(n.weight) or n.op in WEIGHTED for n in plan.nodes)
     if plan.sites:
         return f"{kernels} nodes with weights run in int8, {len(plan.left)} stay float"
     return f"the weights of {kernels} nodes are stored in int8, {len(plan.left)} nodes stay float"

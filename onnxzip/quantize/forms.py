@@ -18,10 +18,10 @@ from onnxzip.calibrate.patches import sample
 from onnxzip.calibrate.probe import real_tokens
 from onnxzip.model.constants import array
 from onnxzip.model.shapes import Shapes
+from onnxzip.quantize.fit import find_nodes
 from onnxzip.quantize.packed import pack
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.smooth import Form, best_form
-from onnxzip.quantize.weights import find_nodes
 from onnxzip.runtime import Batch
 
 TOKEN_RANK = 3

@@ -17,15 +17,19 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from onnxzip.errors import UsageError
+from onnxzip.model.constants import array, constant
 from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, label
+from onnxzip.quantize.candidates import Placement, storable
+from onnxzip.quantize.everywhere import overflowing
 from onnxzip.quantize.groups import Group
 from onnxzip.quantize.kernels import WEIGHTED, Kernel
-from onnxzip.quantize.placement import Placement, place, storable
+from onnxzip.quantize.placement import place
 from onnxzip.quantize.qparams import QParams, activation_qparams
-from onnxzip.quantize.ranges import TensorStatistics, check_method, clip_range
+from onnxzip.quantize.ranges import Held, TensorStatistics, check_method, clip_range
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.selectors import name_of, select
-from onnxzip.quantize.targets import TargetRow, target_row
+from onnxzip.quantize.targets import target_row
 
 WEIGHTS_ONLY = "weights"
 """The method of a plan without activations: no ranges are chosen."""
@@ -58,7 +62,7 @@ def observe(model: ir.Model, target: str, keep_float: tuple[str, ...] = ()) -> t
     if already_quantized(model):
         return ()
     sources = {s: None for g in place(model, row, keep).groups for s in g.sources}
-    return tuple(s.name for s in sources if s.name)
+    return tuple(s.name for s in sources if s.name and constant(s) is None)
 
 
 def make_plan(
@@ -90,11 +94,13 @@ def make_plan(
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
         placement = place(model, row, keep)
-        qparams, bad = _qparams(placement.groups, statistics, method)
-        if not bad:
+        qparams, bad = _qparams(placement.groups, statistics, method, row)
+        narrowed, _ = _qparams(placement.narrowed, statistics, method, row)  # bad where the above are
+        misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
+        if not misfits:
             break
-        keep |= {node: reason for node, reason in _touching(placement, bad).items() if node not in keep}
-    return _plan(model, row, method, placement, qparams)
+        keep |= {node: reason for node, reason in misfits.items() if node not in keep}
+    return _plan(model, row, method, placement, qparams, narrowed)
 
 
 def make_weights_plan(model: ir.Model, target: str = "cpu", *, keep_float: tuple[str, ...] = ()) -> QuantPlan:
@@ -109,7 +115,7 @@ def make_weights_plan(model: ir.Model, target: str = "cpu", *, keep_float: tuple
     kernels, left = storable(model, row, keep)
     alone = tuple(dataclasses.replace(k, bias=None, bias_add=None, end=None) for k in kernels)
     placement = Placement(alone, (), (), frozenset(), left)
-    return _plan(model, dataclasses.replace(row, stored_zero_point=frozenset()), WEIGHTS_ONLY, placement, {})
+    return _plan(model, dataclasses.replace(row, stored_zero_point=frozenset()), WEIGHTS_ONLY, placement, {}, {})
 
 
 def quantizable(model: ir.Model, target: str = "cpu") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -130,23 +136,29 @@ def already_quantized(model: ir.Model) -> str | None:
 
 
 def _qparams(
-    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str
+    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str, row: TargetRow
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
     """Scale and zero point of every quantized value, or why it has none."""
     found: dict[ir.Value, QParams] = {}
     bad: dict[ir.Value, str] = {}
     for group in groups:
+        grid = group.grid or row.activation
+        if group.fixed is not None:
+            found.update(dict.fromkeys(group.values, group.fixed))
+            continue
+        constants = {s.name or "": Held(content) for s in group.sources if (content := array(s)) is not None}
+        known = {**statistics, **constants}
         names = [s.name or "" for s in group.sources]
-        if missing := next((n for n in names if n not in statistics), None):
+        if missing := next((n for n in names if n not in known), None):
             raise UsageError(
                 f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
             )
         try:
-            low, high = clip_range([statistics[n] for n in names], method)
+            low, high = clip_range([known[n] for n in names], "minmax" if constants else method, grid)
         except ValueError as error:
             bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
             continue
-        found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds)))
+        found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds, grid)))
     return found, bad
 
 
@@ -164,18 +176,15 @@ def _touching(placement: Placement, bad: Mapping[ir.Value, str]) -> dict[ir.Node
 
 
 def _plan(
-    model: ir.Model, row: TargetRow, method: str, placement: Placement, qparams: Mapping[ir.Value, QParams]
+    model: ir.Model,
+    row: TargetRow,
+    method: str,
+    placement: Placement,
+    qparams: Mapping[ir.Value, QParams],
+    narrowed: Mapping[ir.Value, QParams],
 ) -> QuantPlan:
-    sites = tuple(
-        Site(
-            tensor=value.name or "",
-            dtype=row.activation,
-            scale=q.scale,
-            zero_point=q.zero_point,
-            readers="all" if value in placement.made else "quantized",
-        )
-        for value, q in qparams.items()
-    )
+    sites = tuple(_site(v, q, "all" if v in placement.made else "quantized") for v, q in qparams.items())
+    sites += tuple(_site(v, q, "factor") for v, q in narrowed.items())
     order = {node: i for i, node in enumerate(model.graph)}
     planned = [entry for kernel in placement.kernels for entry in _kernel_nodes(kernel)]
     planned += [(m.node, m.role, "") for m in placement.makers]
@@ -190,6 +199,8 @@ def _plan(
     notes = _inside_bodies(model)
     if not nodes:
         notes = (f"nothing to quantize: {_why_nothing(left, notes)}", *notes)
+    else:
+        notes += _symbolic(model, row)
     return QuantPlan(
         target=row.name,
         method=method,
@@ -199,6 +210,10 @@ def _plan(
         left=left,
         notes=notes,
     )
+
+
+def _site(value: ir.Value, q: QParams, readers: str) -> Site:
+    return Site(tensor=value.name or "", dtype=q.dtype, scale=q.scale, zero_point=q.zero_point, readers=readers)
 
 
 def _kernel_nodes(kernel: Kernel) -> list[tuple[ir.Node, str, str]]:
@@ -234,6 +249,16 @@ def _inside_bodies(model: ir.Model) -> tuple[str, ...]:
         return ()
     words = ", ".join(f"{count} {op}" for op, count in sorted(found.items()))
     return (f"nodes inside If, Loop and Scan bodies and functions stay float: {words}",)
+
+
+def _symbolic(model: ir.Model, row: TargetRow) -> tuple[str, ...]:
+    """A note where the target runs fixed shapes only and the model has others."""
+    names = [repr(v.name) for v in model.graph.inputs if v.shape is None or not v.shape.is_static()]
+    if not row.fixed_shapes or not names:
+        return ()
+    return (
+        f"target {row.name} runs fixed shapes only: fix the symbolic axes of input {', '.join(names)} before you deploy",
+    )
 
 
 def _why_nothing(left: tuple[LeftNode, ...], notes: tuple[str, ...]) -> str:

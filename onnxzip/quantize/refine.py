@@ -21,13 +21,14 @@ from onnxzip.calibrate.arrays import Numbers
 from onnxzip.calibrate.gather import Look
 from onnxzip.calibrate.moments import Moments
 from onnxzip.calibrate.patches import site_of as reading_of
+from onnxzip.quantize.fit import find_nodes
 from onnxzip.quantize.gptq import drawn_in, round_rows
 from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
 from onnxzip.quantize.packed import pack, unpack
 from onnxzip.quantize.pairs import partners
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import PlannedNode, QuantPlan
-from onnxzip.quantize.targets import TargetRow
-from onnxzip.quantize.weights import IntegerWeight, find_nodes, float_weight, integer_weights, site_of
+from onnxzip.quantize.weights import IntegerWeight, float_weight, integer_weights, site_of
 
 LAYERS = frozenset({"conv", "gemm", "matmul", "token", "stored"})
 """Roles of nodes that sum up products of weights."""

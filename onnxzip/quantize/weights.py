@@ -23,8 +23,8 @@ from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.pairs import draw_in, partners, safe_scales
 from onnxzip.quantize.qparams import bias_floor, quantize_weight, weight_scales
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site, Weight
-from onnxzip.quantize.targets import TargetRow
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def integer_weights(
         UsageError: a weight is not a float32 constant of the model, or its axis does not exist.
     """
     entries = {w.initializer: w for w in plan.weights}
-    sites = {s.tensor: s for s in plan.sites}
+    sites = {s.tensor: s for s in plan.sites if s.readers != "factor"}
     values, floors = dict[str, ir.Value](), dict[str, NDArray[np.float64]]()
     # scales must not depend on corrections, which are fitted to what rounding at these scales does
     uncorrected = dataclasses.replace(plan, nodes=tuple(dataclasses.replace(p, bias="") for p in plan.nodes))
@@ -85,8 +85,9 @@ def float_weight(value: ir.Value, reader: ir.Node | None, sites: Mapping[str, Si
 
 def bias_of(node: ir.Node, planned: PlannedNode, plan: QuantPlan) -> NDArray[np.float32] | None:
     """The bias that joins the integer sum of a planned node, corrected: its third input, or the row of an Add in role int32_bias."""
-    if planned.op in ("Conv", "Gemm"):
-        axis = 1 if planned.op == "Gemm" and not node.attributes.get_int("transB", 0) else 0
+    if planned.op in ("Conv", "ConvTranspose", "Gemm"):
+        transposed = node.attributes.get_int("transB", 0)
+        axis = 0 if planned.op == "Conv" or transposed else 1
         weight = array(node.inputs[1])
         channels = 0 if weight is None else weight.shape[axis]
         return corrected(array(node.inputs[2]) if len(node.inputs) > 2 else None, planned, channels)
@@ -164,18 +165,3 @@ def _integers(
         if abs(codes).max() > row.weight_max:
             raise UsageError(f"the rounding of weight {entry.initializer!r} of the plan leaves the range of int8")
     return IntegerWeight(codes.astype(np.int8), scales, entry)
-
-
-def find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:
-    """The planned nodes by output."""
-    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
-    found: dict[str, ir.Node] = {}
-    for entry in plan.nodes:
-        node = by_output.get(entry.output)
-        if node is None or node.op_type != entry.op:
-            what = "there is none" if node is None else f"there it is {node.op_type}"
-            raise UsageError(
-                f"the plan does not fit the model: {entry.op} {entry.node!r} with output {entry.output!r} is planned, {what}. Make a new plan for this model."
-            )
-        found[entry.output] = node
-    return found
