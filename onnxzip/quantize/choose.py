@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
-from onnxzip.calibrate.collect import collect
 from onnxzip.config import Config
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.model.save import model_bytes
 from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.evidence import look
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.kernels import WEIGHTED
 from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
-from onnxzip.quantize.ranges import TensorStatistics
+from onnxzip.quantize.recipes import Recipes
 from onnxzip.quantize.schema import QuantPlan
-from onnxzip.quantize.targets import resolved
+from onnxzip.quantize.selectors import select
+from onnxzip.quantize.settle import settle
+from onnxzip.quantize.targets import resolved, target_row
 from onnxzip.runtime import Batch
-
-METHOD = "mse"
-"""How ranges are chosen: by the expected squared error of each tensor. Never the worst of the three on any network that was
-measured, and best on most. Letting the methods compete on a few tuning batches chose worse: 8 single samples mislead."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,18 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     """
     if config.plan is not None:
         return _put_in(model, _read_plan(config))
-    target = resolved(config.target)
-    tensors = observe(model, target, config.keep_float)
-    statistics: Mapping[str, TensorStatistics] = (
-        collect(model, tensors, data, observer=observer, effort=config.calibrate) if tensors else {}
-    )
-    return _put_in(model, make_plan(model, statistics, target, method=METHOD, keep_float=config.keep_float))
+    row, keep = target_row(resolved(config.target)), select(model, config.keep_float)
+    tensors = observe(model, row.name, config.keep_float)
+    if not tensors:
+        return _put_in(model, make_plan(model, {}, row.name, keep=keep))
+    evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer)
+    recipe = Recipes(model, row, evidence)
+    try:
+        method = recipe.best(keep, data, observer)
+        settled = settle(lambda more: recipe.make(method, more), model, keep)
+    except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
+        return Choice(None, None, f"not quantized: {error}")
+    return _put_in(model, settled.plan, tuple(f"{f.op} {f.node!r}: {f.reason}" for f in settled.findings))
 
 
 def quantize_weights(model: ir.Model, config: Config) -> Choice:
@@ -78,8 +82,8 @@ def quantize_weights(model: ir.Model, config: Config) -> Choice:
     return _put_in(model, make_weights_plan(model, config.target, keep_float=config.keep_float))
 
 
-def _put_in(model: ir.Model, plan: QuantPlan) -> Choice:
-    notes = _notes(plan)
+def _put_in(model: ir.Model, plan: QuantPlan, findings: tuple[str, ...] = ()) -> Choice:
+    notes = (*_notes(plan), *findings)
     if not plan.nodes:
         return Choice(None, plan, next(iter(plan.notes), "nothing to quantize: the plan is empty"), notes)
     try:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
 
 import onnx_ir as ir
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array, constant
-from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, label
+from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, is_op, label
 from onnxzip.quantize.candidates import Placement, storable
 from onnxzip.quantize.everywhere import overflowing
 from onnxzip.quantize.groups import Group
@@ -72,6 +73,7 @@ def make_plan(
     *,
     method: str = "mse",
     keep_float: tuple[str, ...] = (),
+    keep: Mapping[ir.Node, str] = MappingProxyType({}),
 ) -> QuantPlan:
     """Decide what is quantized and how.
 
@@ -81,6 +83,7 @@ def make_plan(
         target: name of the target row.
         method: how ranges are chosen (`onnxzip.quantize.ranges`).
         keep_float: patterns of nodes that stay float (`onnxzip.quantize.selectors`).
+        keep: further nodes that do, each with the reason.
 
     Returns:
         The plan. It has no nodes, and says why, when there is nothing to quantize.
@@ -88,18 +91,18 @@ def make_plan(
     Raises:
         UsageError: target, method or a pattern is wrong, or statistics of a tensor are missing.
     """
-    row, keep = target_row(target), select(model, keep_float)
+    row, kept = target_row(target), select(model, keep_float) | dict(keep)
     check_method(method)
     if reason := already_quantized(model):
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
-        placement = place(model, row, keep)
+        placement = place(model, row, kept)
         qparams, bad = _qparams(placement.groups, statistics, method, row)
         narrowed, _ = _qparams(placement.narrowed, statistics, method, row)  # bad where the above are
         misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
         if not misfits:
             break
-        keep |= {node: reason for node, reason in misfits.items() if node not in keep}
+        kept |= {node: reason for node, reason in misfits.items() if node not in kept}
     return _plan(model, row, method, placement, qparams, narrowed)
 
 
@@ -146,9 +149,10 @@ def _qparams(
         if group.fixed is not None:
             found.update(dict.fromkeys(group.values, group.fixed))
             continue
-        constants = {s.name or "": Held(content) for s in group.sources if (content := array(s)) is not None}
+        sources = _looked_at(group.sources, statistics, row)
+        constants = {s.name or "": Held(content) for s in sources if (content := array(s)) is not None}
         known = {**statistics, **constants}
-        names = [s.name or "" for s in group.sources]
+        names = [s.name or "" for s in sources]
         if missing := next((n for n in names if n not in known), None):
             raise UsageError(
                 f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
@@ -160,6 +164,22 @@ def _qparams(
             continue
         found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds, grid)))
     return found, bad
+
+
+def _looked_at(sources: Iterable[ir.Value], statistics: Container[str], row: TargetRow) -> tuple[ir.Value, ...]:
+    """The sources; those without statistics (after nodes were kept float) by where they come from, if they only pass through."""
+    found: dict[ir.Value, None] = {}
+    todo = list(sources)[::-1]
+    while todo:
+        value = todo.pop()
+        node = value.producer()
+        known = value.name in statistics or constant(value) is not None or node is None
+        if known or node is None or not is_op(node, "Concat", *row.pass_through):
+            found[value] = None
+        else:
+            behind = node.inputs if is_op(node, "Concat") else node.inputs[:1]
+            todo.extend(v for v in reversed(behind) if v is not None)
+    return tuple(found)
 
 
 def _touching(placement: Placement, bad: Mapping[ir.Value, str]) -> dict[ir.Node, str]:

@@ -17,6 +17,7 @@ class TargetRow:
         weight: dtype of weights, symmetric per axis of output channels.
         operand: in placement "everywhere": dtype and symmetry of constants that MatMul, Gemm and normalizations multiply by, with one
             scale for a tensor.
+        tokens: MatMuls of tokens may read an activation with one scale for each token, and smoothed (`onnxzip.quantize.smooth`).
         pairs: neighbouring products are added up in 16 bits: weights keep within that (`onnxzip.quantize.pairs`), row by row.
         weight_max: weights are rounded into -weight_max..weight_max. The range is symmetric, so that -w and w meet the
             same grid; the one code that is lost (-128) is worth 0.4 % of the range.
@@ -54,6 +55,7 @@ class TargetRow:
     activation: Grid
     weight: str
     operand: Grid = U8
+    tokens: bool = False
     pairs: bool = False
     weight_max: int = 127
     bias_max: int = 2**30

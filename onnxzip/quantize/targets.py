@@ -17,6 +17,7 @@ CPU = TargetRow(
     name="cpu",
     activation=Grid(("uint8",)),
     weight="int8",
+    tokens=True,
     output_quantized=frozenset({"Conv"}),
     float_output=frozenset({"MatMul", "Gemm"}),
     bias_behind_matmul=True,
