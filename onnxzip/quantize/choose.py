@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnxzip.calibrate.collect import collect
 from onnxzip.config import Config
 from onnxzip.errors import ModelError, UsageError
+from onnxzip.model.opset import raise_opset
 from onnxzip.model.save import model_bytes
 from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.insert import insert
@@ -18,7 +19,7 @@ from onnxzip.quantize.kernels import WEIGHTED
 from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
 from onnxzip.quantize.ranges import TensorStatistics
 from onnxzip.quantize.schema import QuantPlan
-from onnxzip.quantize.targets import resolved
+from onnxzip.quantize.targets import resolved, target_row
 from onnxzip.runtime import Batch
 
 METHOD = "mse"
@@ -59,6 +60,10 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     if config.plan is not None:
         return _put_in(model, _read_plan(config))
     target = resolved(config.target)
+    try:
+        model = ready(model, target)
+    except ModelError as error:
+        return Choice(None, None, f"not quantized: {error}")
     tensors = observe(model, target, config.keep_float)
     statistics: Mapping[str, TensorStatistics] = collect(model, tensors, data, observer=observer) if tensors else {}
     return _put_in(model, make_plan(model, statistics, target, method=METHOD, keep_float=config.keep_float))
@@ -74,6 +79,16 @@ def quantize_weights(model: ir.Model, config: Config) -> Choice:
             )
         return _put_in(model, plan)
     return _put_in(model, make_weights_plan(model, config.target, keep_float=config.keep_float))
+
+
+def ready(model: ir.Model, target: str) -> ir.Model:
+    """The model that a plan is made for: a plan for every operator must know the operators of the opset that it is put into.
+
+    Raises:
+        ModelError: the opset cannot be raised.
+    """
+    row = target_row(target)
+    return raise_opset(model, row.min_opset) if row.whole else model
 
 
 def _put_in(model: ir.Model, plan: QuantPlan) -> Choice:
