@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxzip.config import Config
 from onnxzip.errors import ModelError, UsageError
+from onnxzip.model.opset import raise_opset
 from onnxzip.model.save import model_bytes
 from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.evidence import look
@@ -19,7 +20,6 @@ from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
 from onnxzip.quantize.recipes import Recipes
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.quantize.selectors import select
-from onnxzip.quantize.settle import settle
 from onnxzip.quantize.targets import resolved, target_row
 from onnxzip.runtime import Batch
 
@@ -56,18 +56,19 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     """
     if config.plan is not None:
         return _put_in(model, _read_plan(config))
-    row, keep = target_row(resolved(config.target)), select(model, config.keep_float)
-    tensors = observe(model, row.name, config.keep_float)
-    if not tensors:
-        return _put_in(model, make_plan(model, {}, row.name, keep=keep))
-    evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer)
-    recipe = Recipes(model, row, evidence)
+    row = target_row(resolved(config.target))
     try:
-        method = recipe.best(keep, data, observer)
-        settled = settle(lambda more: recipe.make(method, more), model, keep)
+        model = ready(model, row.name)
+        keep = select(model, config.keep_float)
+        tensors = observe(model, row.name, config.keep_float)
+        if not tensors:
+            return _put_in(model, make_plan(model, {}, row.name, keep=keep))
+        evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer)
+        recipes = Recipes(model, row, evidence)
+        plan, findings = recipes.settled(recipes.best(keep, data, observer), keep)
     except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
         return Choice(None, None, f"not quantized: {error}")
-    return _put_in(model, settled.plan, tuple(f"{f.op} {f.node!r}: {f.reason}" for f in settled.findings))
+    return _put_in(model, plan, tuple(f"{f.op} {f.node!r}: {f.reason}" for f in findings))
 
 
 def quantize_weights(model: ir.Model, config: Config) -> Choice:
@@ -80,6 +81,16 @@ def quantize_weights(model: ir.Model, config: Config) -> Choice:
             )
         return _put_in(model, plan)
     return _put_in(model, make_weights_plan(model, config.target, keep_float=config.keep_float))
+
+
+def ready(model: ir.Model, target: str) -> ir.Model:
+    """The model that a plan is made for: a plan for every operator must know the operators of the opset that it is put into.
+
+    Raises:
+        ModelError: the opset cannot be raised.
+    """
+    row = target_row(target)
+    return raise_opset(model, row.min_opset) if row.whole else model
 
 
 def _put_in(model: ir.Model, plan: QuantPlan, findings: tuple[str, ...] = ()) -> Choice:

@@ -77,9 +77,7 @@ class Rows:
         return np.concatenate(self._kept[name]).astype(np.float64)
 
 
-def forms(
-    model: ir.Model, sites: Mapping[str, tuple[PlannedNode, ...]], rows: Rows, *, tokens: bool
-) -> dict[str, Form]:
+def forms(model: ir.Model, sites: Mapping[str, tuple[PlannedNode, ...]], rows: Rows) -> dict[str, Form]:
     """The best form of each of these sites."""
     by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
     found = {}

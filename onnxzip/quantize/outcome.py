@@ -59,18 +59,21 @@ class Answers:
                 yield batch, pickle.load(self._file)  # noqa: S301 - see above
 
 
-def output_error(model: ir.Model, answers: Answers, data: Iterable[Batch], observer: Observer = SILENT) -> float:
+def output_error(
+    model: ir.Model, answers: Answers, data: Iterable[Batch], level: str = "all", observer: Observer = SILENT
+) -> float:
     """The error of a quantized model against the answers of the float one; infinite where it does not run.
 
     Args:
         model: the quantized model.
         answers: of the float model.
         data: the same batches in the same order.
+        level: of the runtime's optimizations.
         observer: told of each batch.
     """
     total, samples = 0.0, 0
     try:
-        session = Session(model)
+        session = Session(model, level=level)
         with observer.step("try int8", len(answers)) as done:
             for batch, expected in answers.pairs(data):
                 errors = [_errors(expected[n], a) for n, a in session.run(batch, answers.wanted).items()]

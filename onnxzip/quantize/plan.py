@@ -11,6 +11,7 @@ without it, so that what depends on it is right.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from types import MappingProxyType
@@ -157,11 +158,15 @@ def _qparams(
             raise UsageError(
                 f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
             )
+        whole = constants or group.reach < math.inf  # an error that is squared cares for masks alone
         try:
-            low, high = clip_range([known[n] for n in names], "minmax" if constants else method, grid)
+            low, high = clip_range([known[n] for n in names], "minmax" if whole else method, grid)
         except ValueError as error:
             bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
             continue
+        if group.reach < math.inf:
+            high = max(high, 0.0)
+            low = max(low, high - group.reach)
         found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds, grid)))
     return found, bad
 

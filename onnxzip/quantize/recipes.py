@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import onnx_ir as ir
 
 from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.audit import Finding
 from onnxzip.quantize.evidence import Evidence
 from onnxzip.quantize.forms import forms, token_sites, with_forms
 from onnxzip.quantize.insert import insert
@@ -19,6 +20,7 @@ from onnxzip.quantize.plan import make_plan
 from onnxzip.quantize.refine import Fitted, refine
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import QuantPlan
+from onnxzip.quantize.settle import settle
 from onnxzip.quantize.smooth import Form
 from onnxzip.runtime import Batch
 
@@ -42,6 +44,7 @@ class Recipes:
         self._model, self._row, self._evidence = model, row, evidence
         self._fitted: Fitted = {}
         self._forms: dict[str, Form] = {}
+        self._level = "all" if row.placement == "kernels" else "none"  # this runtime's fusions are not the target's
 
     def plan(self, method: str, keep: Mapping[ir.Node, str]) -> QuantPlan:
         """The plan with ranges by this method and these nodes kept float."""
@@ -58,6 +61,16 @@ class Recipes:
         plan = self.plan(method, keep)
         return plan, insert(self._model, plan)
 
+    def settled(self, method: str, keep: Mapping[ir.Node, str]) -> tuple[QuantPlan, tuple[Finding, ...]]:
+        """The plan, with more nodes kept float where the runtime would not run them as planned; and what was found.
+
+        Only onnxruntime's own providers can be asked here.
+        """
+        if self._row.placement != "kernels":
+            return self.plan(method, keep), ()
+        settled = settle(lambda more: self.make(method, more), self._model, keep)
+        return settled.plan, settled.findings
+
     def best(self, keep: Mapping[ir.Node, str], data: Iterable[Batch], observer: Observer = SILENT) -> str:
         """The method whose plan costs the outputs least on the data that was seen."""
         plans: dict[str, QuantPlan] = {}
@@ -67,6 +80,6 @@ class Recipes:
             same = next((m for m, p in plans.items() if p.sites == plan.sites), None)
             plans[method] = plan
             answers = self._evidence.answers
-            errors[method] = errors[same] if same else output_error(model, answers, data, observer)
+            errors[method] = errors[same] if same else output_error(model, answers, data, self._level, observer)
         limit = min(errors.values()) * 10 ** (MARGIN_DB / 10)
         return next(m for m in METHODS if errors[m] <= limit)

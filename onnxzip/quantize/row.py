@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from onnxzip.quantize.qparams import U8, Grid
@@ -41,6 +42,7 @@ class TargetRow:
         whole: in placement "everywhere": the operators that run quantized.
         narrowed: operators of two activations the second of which comes in the dtype of `operand`, by a second Q and DQ.
         fixed: scale and zero point that the output of an operator must have.
+        reach: in placement "everywhere": what only a Softmax knows of is represented down to this far below the largest value.
         channel_multiple: channels that the runtime's blocked layout handles together; widths that were multiples of it run
             slower, up to several times, when they are not any more.
         tables: operators that look up rows of a constant.
@@ -75,6 +77,7 @@ class TargetRow:
     whole: frozenset[str] = frozenset()
     narrowed: frozenset[str] = frozenset()
     fixed: tuple[tuple[str, float, int], ...] = ()
+    reach: float = math.inf
     channel_multiple: int = 8
     tables: frozenset[str] = frozenset()
     table_bytes: int = 2**16
