@@ -61,7 +61,7 @@ def collect(
     """
     names = list(dict.fromkeys(tensors))
     fed, computed = _sort_out(model, list(dict.fromkeys([*names, *(n for w in watchers for n in w.wanted)])))
-    session = Session(_with_outputs(model, computed), threads=threads) if computed else None
+    session = Session(model, threads=threads, outputs=computed) if computed else None
     found = {name: TensorStatistics() for name in names}
     defaults = {
         n: v.const_value.numpy() for n, v in model.graph.initializers.items() if n in fed and v.const_value is not None
@@ -131,12 +131,3 @@ def _why_not(model: ir.Model, name: str) -> str:
                 "Leave what is inside in float."
             )
     return f"tensor {name!r} is not in the model"
-
-
-def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    """A copy that computes the named values and nothing else."""
-    copy = model.clone()
-    values = {o.name: o for node in copy.graph for o in node.outputs}
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(values[name] for name in names)
-    return copy

@@ -24,7 +24,7 @@ from onnxzip.quantize.settle import settle
 from onnxzip.quantize.smooth import Form
 from onnxzip.runtime import Batch
 
-METHODS = ("mse", "minmax", "percentile")
+METHODS = ("mse", "minmax", "percentile5", "percentile")
 """Ways to choose ranges that are tried, the one that is best most often first."""
 
 MARGIN_DB = 0.7
