@@ -10,7 +10,7 @@ from onnxzip.errors import UsageError
 
 Preset = Literal["exact", "int8", "weights8"]
 Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
-Objective = Literal["speed", "size"]
+Objective = Literal["speed", "balanced", "size"]
 Prefer = Literal["bytes", "nodes"]
 Calibrate = Literal["full", "fast"]
 PruneBy = Literal["multiply-adds", "parameters"]
@@ -75,7 +75,9 @@ class Config:
             float: smaller, not faster), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8. "cpu" (onnxruntime on this CPU), "cpu-avx2" (x86 without VNNI),
             "arm64", "tensorrt", "openvino", "qnn" (8-bit activations), "qnn16" (16-bit activations, 8-bit weights).
-        objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
+        objective: "speed": int8 is kept only where it is at least as fast as the exact float result, and pruning leaves a few spare channels where
+            odd widths would run slower; "balanced": int8 may be up to a tenth slower than that, for it is a quarter of the size; "size": speed does not
+            count, and every spare channel goes.
         prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,
             even where the file grows by it.
         prune: the share of `prune_by` to remove by pruning channels, 0 < share < 1, or "auto": the largest one that holds the budget.
