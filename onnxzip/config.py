@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -91,6 +92,7 @@ class Config:
         calibrate: "full": the ranges of int8 come from every calibration batch; "fast": from the first four and every second one behind them, in
             about half the time.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
+        search_time: seconds that int8 may take, search included; 0: no search. The search tries ranges and float nodes one by one.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
         measure_speed: measure the paired latency of original and result; None: when there is data to time it on, and this machine
             is the target.
@@ -115,6 +117,7 @@ class Config:
     plan: str | os.PathLike[str] | None = None
     calibrate: Calibrate = "full"
     keep_defaults: bool = False
+    search_time: float = 0.0
     held_out: float = 0.33
     measure_speed: bool | None = None
     verify_each: bool = False
@@ -142,6 +145,12 @@ class Config:
             raise UsageError(
                 f"plan is the path of a plan, not a {type(self.plan).__name__}: write it to a file first (to_json)"
             )
+        if (
+            isinstance(self.search_time, bool)
+            or not isinstance(self.search_time, (int, float))
+            or not 0 <= self.search_time < math.inf
+        ):
+            raise UsageError(f"search_time is a number of seconds that is not negative, not {self.search_time!r}")
         if not isinstance(self.held_out, (int, float)) or not 0 < self.held_out < 1:
             raise UsageError(f"held_out is a share and must lie strictly between 0 and 1, not {self.held_out}")
         if isinstance(self.keep_float, str):

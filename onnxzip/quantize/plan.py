@@ -73,6 +73,7 @@ def make_plan(
     target: str = "cpu",
     *,
     method: str = "mse",
+    methods: Mapping[str, str] = MappingProxyType({}),
     keep_float: tuple[str, ...] = (),
     keep: Mapping[ir.Node, str] = MappingProxyType({}),
 ) -> QuantPlan:
@@ -83,6 +84,7 @@ def make_plan(
         statistics: of at least the tensors that `observe` names.
         target: name of the target row.
         method: how ranges are chosen (`onnxzip.quantize.ranges`).
+        methods: tensors whose ranges are chosen in another way; of those that share a scale the first one counts.
         keep_float: patterns of nodes that stay float (`onnxzip.quantize.selectors`).
         keep: further nodes that do, each with the reason.
 
@@ -98,7 +100,7 @@ def make_plan(
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
         placement = place(model, row, kept)
-        qparams, bad = _qparams(placement.groups, statistics, method, row)
+        qparams, bad = _qparams(placement.groups, statistics, method, row, methods)
         narrowed, _ = _qparams(placement.narrowed, statistics, method, row)  # bad where the above are
         misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
         if not misfits:
@@ -140,7 +142,11 @@ def already_quantized(model: ir.Model) -> str | None:
 
 
 def _qparams(
-    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str, row: TargetRow
+    groups: tuple[Group, ...],
+    statistics: Mapping[str, TensorStatistics],
+    method: str,
+    row: TargetRow,
+    methods: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
     """Scale and zero point of every quantized value, or why it has none."""
     found: dict[ir.Value, QParams] = {}
