@@ -36,6 +36,9 @@ from onnxzip.quantize.targets import target_row
 WEIGHTS_ONLY = "weights"
 """The method of a plan without activations: no ranges are chosen."""
 
+Clips = dict[tuple[object, ...], tuple[float, float]]
+"""Ranges by tensors, method and grid."""
+
 QUANTIZED_OPS = frozenset(
     {
         "QuantizeLinear",
@@ -76,6 +79,7 @@ def make_plan(
     methods: Mapping[str, str] = MappingProxyType({}),
     keep_float: tuple[str, ...] = (),
     keep: Mapping[ir.Node, str] = MappingProxyType({}),
+    clips: Clips | None = None,
 ) -> QuantPlan:
     """Decide what is quantized and how.
 
@@ -87,6 +91,7 @@ def make_plan(
         methods: tensors whose ranges are chosen in another way; of those that share a scale the first one counts.
         keep_float: patterns of nodes that stay float (`onnxzip.quantize.selectors`).
         keep: further nodes that do, each with the reason.
+        clips: ranges that were chosen from the same statistics before; new ones are added.
 
     Returns:
         The plan. It has no nodes, and says why, when there is nothing to quantize.
@@ -96,12 +101,13 @@ def make_plan(
     """
     row, kept = target_row(target), select(model, keep_float) | dict(keep)
     check_method(method)
+    clips = {} if clips is None else clips
     if reason := already_quantized(model):
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
         placement = place(model, row, kept)
-        qparams, bad = _qparams(placement.groups, statistics, method, row, methods)
-        narrowed, _ = _qparams(placement.narrowed, statistics, method, row)  # bad where the above are
+        qparams, bad = _qparams(placement.groups, statistics, method, row, methods, clips)
+        narrowed, _ = _qparams(placement.narrowed, statistics, method, row, methods, clips)  # bad where the above are
         misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
         if not misfits:
             break
@@ -146,7 +152,8 @@ def _qparams(
     statistics: Mapping[str, TensorStatistics],
     method: str,
     row: TargetRow,
-    methods: Mapping[str, str] = MappingProxyType({}),
+    methods: Mapping[str, str],
+    clips: Clips,
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
     """Scale and zero point of every quantized value, or why it has none."""
     found: dict[ir.Value, QParams] = {}
@@ -166,7 +173,11 @@ def _qparams(
             )
         whole = constants or group.reach < math.inf  # an error that is squared cares for masks alone
         try:
-            low, high = clip_range([known[n] for n in names], "minmax" if whole else method, grid)
+            chosen = "minmax" if whole else methods.get(group.values[0].name or "", method)
+            key = (*names, chosen, grid)
+            if key not in clips or whole:
+                clips[key] = clip_range([known[n] for n in names], chosen, grid)
+            low, high = clips[key]
         except ValueError as error:
             bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
             continue

@@ -18,7 +18,7 @@ from onnxzip.quantize.evidence import Evidence
 from onnxzip.quantize.forms import forms, token_sites, with_forms
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.outcome import figures, output_error
-from onnxzip.quantize.plan import make_plan
+from onnxzip.quantize.plan import Clips, make_plan
 from onnxzip.quantize.refine import Fitted, refine
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import QuantPlan
@@ -65,19 +65,25 @@ class Recipes:
         self.model, self.row = model, row
         self._evidence = evidence
         self._fitted: Fitted = {}
+        self._clips: Clips = {}
         self._forms: dict[str, Form] = {}
         self._level = "all" if row.placement == "kernels" else "none"  # this runtime's fusions are not the target's
 
+    def _draft(self, recipe: Recipe) -> QuantPlan:
+        """The plan before forms and what is fitted."""
+        statistics, row = self._evidence.statistics, self.row.name
+        method, ranges = recipe.method, recipe.ranges
+        return make_plan(
+            self.model, statistics, row, method=method, methods=ranges, keep=recipe.keep, clips=self._clips
+        )
+
+    def same_ranges(self, one: Recipe, other: Recipe) -> bool:
+        """Whether two recipes come to the same ranges."""
+        return self._draft(one).sites == self._draft(other).sites
+
     def plan(self, recipe: Recipe) -> QuantPlan:
         """The plan of a recipe."""
-        plan = make_plan(
-            self.model,
-            self._evidence.statistics,
-            self.row.name,
-            method=recipe.method,
-            methods=recipe.ranges,
-            keep=recipe.keep,
-        )
+        plan = self._draft(recipe)
         if self.row.tokens:
             sites = token_sites(self.model, plan)
             new = {tensor: own for tensor, own in sites.items() if tensor not in self._forms}

@@ -3,10 +3,10 @@
 What a node costs is measured at the end of the network: the error of the outputs with this node alone changed. (The error of its own output
 says little: rank correlations of .45 and -.44 were measured on two networks.) One change at a time, in rounds:
 
- 1. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays.
- 2. float     each kernel in turn is left float. Sorted by what that gains for each byte that it costs, one, two, four, ... of them are
+ 1. float     each kernel in turn is left float. Sorted by what that gains for each byte that it costs, one, two, four, ... of them are
               left float at once: where the budget is missed, until it is met; otherwise only what is nearly free.
- 3. stored    of these, those whose weights can be stored without losing the gain (MatMul) are.
+ 2. stored    of these, those whose weights can be stored without losing the gain (MatMul) are.
+ 3. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays.
  4. speed     kernels that are slow in integers for their size (few channels in a group, or few inputs) are left float if the whole
               model becomes faster by FASTER, at no more error; not where size is the objective.
 
@@ -47,8 +47,14 @@ NARROW = 4
 PASSES = 22.0
 """Passes over the data that a search may take; with what comes before and after it, thirty."""
 
-SAMPLED = 3
+SAMPLED = 2
 """Batches that an evaluation takes at least."""
+
+COST = 0.7
+"""What a run of the quantized model counts, in runs of the float one: it takes .4 to .8 of them."""
+
+FLOATS = 0.6
+"""The part of the passes that one node at a time may take."""
 
 SEARCHED = "left float by the search"
 
@@ -124,7 +130,7 @@ class Search:
             return recipe, ("there was no time left to search: give more of it (--search-time)",)
         first, plan, _ = self._try(recipe)
         state = State(recipe, first, plan)
-        for stage in (self._ranges, self._floats, self._stored, self._speed):
+        for stage in (self._floats, self._stored, self._ranges, self._speed):
             if self._bound.open():
                 stage(state)
         why = self._bound.reason()
@@ -141,44 +147,16 @@ class Search:
         plan, model = self._recipes.make(recipe)
         error = self._recipes.error(model, self._data, self._observer, self._every)
         bound = self._bound
-        bound.evaluations, bound.used = bound.evaluations + 1, bound.used + 1 / self._every
+        bound.evaluations, bound.used = bound.evaluations + 1, bound.used + COST / self._every
         bound.slowest = max(bound.slowest, time.monotonic() - start)
         return error, plan, model
 
-    # 1. ranges
-
-    def _ranges(self, state: State) -> None:
-        sites = list(dict.fromkeys(s.tensor for s in state.plan.sites if not s.per_token))
-        share = self._bound.passes / 3 + self._bound.used
-        changed = 0
-        for tensor in sites:
-            for method in METHODS:
-                if not self._bound.open() or self._bound.used >= share:
-                    break
-                if method == state.recipe.ranges.get(tensor, state.recipe.method):
-                    continue
-                recipe = dataclasses.replace(state.recipe, ranges={**state.recipe.ranges, tensor: method})
-                plan = self._recipes.plan(recipe)
-                if plan.sites == state.plan.sites:
-                    continue
-                changed += self._take(state, recipe, STEP_DB)
-        if changed:
-            state.notes.append(f"the search chose other ranges for {changed} tensors")
-
-    def _take(self, state: State, recipe: Recipe, gain_db: float) -> bool:
-        """Take a recipe if it lowers the error by so much."""
-        error, plan, _ = self._try(recipe)
-        if error * 10 ** (gain_db / 10) > state.error:
-            return False
-        state.recipe, state.error, state.plan = recipe, error, plan
-        return True
-
-    # 2. float
+    # 1. float
 
     def _floats(self, state: State) -> None:
         met = self._holds(state.recipe)
         gains = dict[ir.Node, float]()
-        share = self._bound.used + (self._bound.passes - self._bound.used) * 0.7
+        share = self._bound.used + (self._bound.passes - self._bound.used) * FLOATS
         for node in self._kernels(state.plan):
             if not self._bound.open() or self._bound.used >= share:
                 break
@@ -218,7 +196,7 @@ class Search:
     def _without(self, recipe: Recipe, nodes: Sequence[ir.Node]) -> Recipe:
         return dataclasses.replace(recipe, keep={**recipe.keep, **dict.fromkeys(nodes, SEARCHED)})
 
-    # 3. stored
+    # 2. stored
 
     def _stored(self, state: State) -> None:
         floats = [n for n, reason in state.recipe.keep.items() if reason == SEARCHED and is_op(n, "MatMul")]
@@ -227,6 +205,32 @@ class Search:
         recipe = dataclasses.replace(state.recipe, stored=frozenset(floats))
         if self._take(state, recipe, -STEP_DB):
             state.notes.append(f"of these, {len(floats)} have their weights stored as integers")
+
+    # 3. ranges
+
+    def _ranges(self, state: State) -> None:
+        sites = list(dict.fromkeys(s.tensor for s in state.plan.sites if not s.per_token))
+        changed = 0
+        for tensor in sites:
+            for method in METHODS:
+                if not self._bound.open():
+                    break
+                if method == state.recipe.ranges.get(tensor, state.recipe.method):
+                    continue
+                recipe = dataclasses.replace(state.recipe, ranges={**state.recipe.ranges, tensor: method})
+                if self._recipes.same_ranges(recipe, state.recipe):
+                    continue
+                changed += self._take(state, recipe, STEP_DB)
+        if changed:
+            state.notes.append(f"the search chose other ranges for {changed} tensors")
+
+    def _take(self, state: State, recipe: Recipe, gain_db: float) -> bool:
+        """Take a recipe if it lowers the error by so much."""
+        error, plan, _ = self._try(recipe)
+        if error * 10 ** (gain_db / 10) > state.error:
+            return False
+        state.recipe, state.error, state.plan = recipe, error, plan
+        return True
 
     # 4. speed
 
