@@ -78,7 +78,7 @@ def collect(
                 arrays: dict[str, Any] = {n: batch[n] if n in batch else defaults[n] for n in fed}
                 if session is not None:
                     found_here = session.run(batch, list(outputs.values()))
-                    arrays |= {n: found_here.pop(output) for n, output in outputs.items()}
+                    arrays |= {n: _fetched(found_here.pop(o), inside=n != o) for n, o in outputs.items()}
                 for watcher in watchers:
                     watcher.see(place, batch, _joined(arrays, watcher.wanted))
                 _update_all(found, arrays, place)
@@ -104,7 +104,7 @@ def _update_all(found: dict[str, TensorStatistics], outputs: dict[str, Any], pla
 
 def _update(statistics: TensorStatistics, arrays: Batch, name: str, batch: int) -> None:
     held = arrays.get(name)
-    for array in held if isinstance(held, list) else [held]:
+    for array in held if isinstance(held, tuple) else (held,):
         if not isinstance(array, np.ndarray):
             raise DataError(f"batch {batch}: tensor {name!r} is {type(array).__name__}, not an array of numbers")
         try:
@@ -113,9 +113,14 @@ def _update(statistics: TensorStatistics, arrays: Batch, name: str, batch: int) 
             raise DataError(f"batch {batch}: {error}") from error
 
 
+def _fetched(value: Any, *, inside: bool) -> Any:
+    """What was fetched; of a tensor inside a body a tuple of arrays, so that it is told from a sequence of the model's own."""
+    return tuple(value) if inside else value
+
+
 def _joined(arrays: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
     """The wanted values as one array each: see `one_array`."""
-    found = {n: one_array(arrays[n]) if isinstance(arrays[n], list) else arrays[n] for n in wanted}
+    found = {n: one_array(arrays[n]) if isinstance(arrays[n], tuple) else arrays[n] for n in wanted}
     return {n: a for n, a in found.items() if a is not None}
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
+from onnxzip.model.constants import array
+from onnxzip.model.edit import Names, new_node
 from onnxzip.model.walk import is_op
+from onnxzip.quantize.tokens import Store
 
 
 def owner(value: ir.Value) -> ir.Graph:
@@ -20,6 +25,21 @@ def place(value: ir.Value, nodes: list[ir.Node], graph: ir.Graph) -> None:
         graph.insert_after(producer, nodes)
     else:
         graph.insert_before(next(iter(graph)), nodes)
+
+
+def dequantize_again(
+    outer: ir.Value, uses: Sequence[tuple[ir.Node, int]], graph: ir.Graph, store: Store, names: Names
+) -> None:
+    """Let nodes of a body read, instead of what a DQ outside gives, a DQ of their own of the same integers."""
+    producer = outer.producer()
+    assert producer is not None  # noqa: S101 # for mypy: it is the DQ
+    codes, scale, zero = producer.inputs
+    assert codes is not None  # noqa: S101 # for mypy
+    inputs = [store(hint, c) for hint, v in (("scale", scale), ("zero", zero)) if (c := array(v)) is not None]
+    node = new_node("DequantizeLinear", [codes, *inputs], names.fresh("dq"))
+    place(codes, [node], graph)
+    for reader, index in uses:
+        reader.replace_input_with(index, node.outputs[0])
 
 
 def sweep(graph: ir.Graph) -> None:

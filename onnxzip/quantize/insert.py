@@ -12,7 +12,7 @@ What each role of a planned node means:
  7. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
  8. join, pass   read their activations through the DQ of their sites.
  9. biased       reads what it multiplies through the DQ of sites, its bias through DequantizeLinear(int32) in the scale of the product.
-Each site gets one QuantizeLinear and one DequantizeLinear in its own graph, and one in each body where a planned node reads it from outside (a constant is stored in integers and gets the latter); "all" readers, a graph output included, or the planned ones read the latter.
+Each site gets one QuantizeLinear and one DequantizeLinear in its own graph, and one in each body where a planned node reads it from outside, where all read it the latter alone (a constant is stored in integers and gets the latter); "all" readers, a graph output included, or the planned ones read the latter.
 
 All is put into the graph, main or body, in which the planned node stands. Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once in a graph; the zero points of
 weights and biases, all 0, are omitted unless the plan asks for them (DequantizeLinear defaults to 0); new names are short.
@@ -34,7 +34,7 @@ from onnxzip.model.constants import array
 from onnxzip.model.edit import Names, add_constant, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.quantize.fit import find_nodes, find_sites
-from onnxzip.quantize.graphs import graph_of, owner, place, replace_output, set_input, sweep
+from onnxzip.quantize.graphs import dequantize_again, graph_of, owner, place, replace_output, set_input, sweep
 from onnxzip.quantize.groups import is_parameter
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
@@ -231,7 +231,11 @@ class _Inserter:
             replace_output(own, value, source)
         inside = [u for u in uses if u not in here]
         for graph in dict.fromkeys(graph_of(u.node) for u in inside):
-            self._quantize(site, source if everyone else value, [u for u in inside if u.node.graph is graph], graph)
+            there = [u for u in inside if u.node.graph is graph]
+            if everyone:
+                dequantize_again(source, there, graph, partial(self._store, graph), self.names)
+            else:
+                self._quantize(site, value, there, graph)
 
     def _quantize(self, site: Site, value: ir.Value, uses: Sequence[tuple[ir.Node, int]], graph: ir.Graph) -> ir.Value:
         """Q and DQ of a value in a graph, which these uses read; what DQ gives."""
