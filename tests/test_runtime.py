@@ -30,6 +30,18 @@ def test_it_runs_and_tells_what_it_wants(level):
     assert list(session.run({"x": np.ones((1, 3, 8, 8), np.float32)}, ["y"])) == ["y"]
 
 
+def test_inner_values_are_computed_instead_of_the_outputs_and_the_model_is_left_alone():
+    m = conv()
+    session = Session(m, threads=1, outputs=["t"])
+    assert [o.name for o in session.outputs] == ["t"]
+    assert session.outputs[0].dtype == np.float32
+    found = session.run({"x": -np.ones((2, 3, 8, 8), np.float32)})
+    assert (found["t"].shape, found["t"].min()) == ((2, 4, 8, 8), -27)
+    assert [o.name for o in m.graph.outputs] == ["y"]
+    with pytest.raises(ModelError, match="does not load"):
+        Session(m, threads=1, outputs=["nothing"])
+
+
 def test_it_shows_what_the_runtime_made_of_the_graph(tmp_path):
     Session(conv(), threads=1, optimized_to=tmp_path / "seen.onnx")
     kinds = [n.op_type for n in onnx.load(str(tmp_path / "seen.onnx")).graph.node]

@@ -65,8 +65,7 @@ def collect(
     """
     names = list(dict.fromkeys(tensors))
     fed, computed = _sort_out(model, list(dict.fromkeys([*names, *(n for w in watchers for n in w.wanted)])))
-    seen, outputs = surface(model, computed) if computed else (None, {})
-    session = Session(seen, threads=threads) if seen is not None else None
+    session, outputs = _session(model, computed, threads)
     found = {name: TensorStatistics() for name in names}
     defaults = {
         n: v.const_value.numpy() for n, v in model.graph.initializers.items() if n in fed and v.const_value is not None
@@ -111,6 +110,15 @@ def _update(statistics: TensorStatistics, arrays: Batch, name: str, batch: int) 
             statistics.update(array, name)
         except DataError as error:
             raise DataError(f"batch {batch}: {error}") from error
+
+
+def _session(model: ir.Model, computed: Sequence[str], threads: int) -> tuple[Session | None, dict[str, str]]:
+    """A session that computes these values, and the name of the output that each comes as; the model is only copied where some lie in bodies."""
+    own = {o.name for node in model.graph for o in node.outputs}
+    if not computed or own.issuperset(computed):
+        return Session(model, threads=threads, outputs=computed) if computed else None, {n: n for n in computed}
+    seen, outputs = surface(model, computed)
+    return Session(seen, threads=threads), outputs
 
 
 def _fetched(value: Any, *, inside: bool) -> Any:

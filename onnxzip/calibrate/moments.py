@@ -32,7 +32,7 @@ def square_bytes(width: int, groups: int = 1) -> int:
 class Moments:
     """The sums over rows of `width` in `groups`, with `targets` outputs (0 for none).
 
-    With `single`, the products of each batch are made in float32 (and added up in float64): twice as fast, off by about 1e-6.
+    With `single`, everything is float32: half of the time and memory, off by about 1e-6 of the largest moments.
 
     Attributes:
         count: rows seen.
@@ -51,11 +51,12 @@ class Moments:
         each, outs = self.width // self.groups, self.targets // self.groups
         self.diagonal = each > WIDEST
         self.count = 0
-        self.total = np.zeros((self.groups, each))
-        self.square = np.zeros((self.groups, each) if self.diagonal else (self.groups, each, each))
-        self.cross = np.zeros((self.groups, each, outs))
-        self.aim = np.zeros((self.groups, outs))
-        self.energy = np.zeros((self.groups, outs))
+        kind = np.float32 if self.single else np.float64
+        self.total = np.zeros((self.groups, each), kind)
+        self.square = np.zeros((self.groups, each) if self.diagonal else (self.groups, each, each), kind)
+        self.cross = np.zeros((self.groups, each, outs), kind)
+        self.aim = np.zeros((self.groups, outs), kind)
+        self.energy = np.zeros((self.groups, outs), kind)
 
     def add(self, rows: np.ndarray, targets: np.ndarray | None = None) -> None:
         """Add rows (n, width), and their targets (n, targets)."""

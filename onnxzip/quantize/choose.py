@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
 
-from onnxzip.calibrate.collect import collect
 from onnxzip.config import Config
 from onnxzip.errors import ModelError, UsageError
+from onnxzip.model.opset import raise_opset
 from onnxzip.model.save import model_bytes
 from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.evidence import look
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.kernels import WEIGHTED
 from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
-from onnxzip.quantize.ranges import TensorStatistics
+from onnxzip.quantize.recipes import Recipes
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import QuantPlan
-from onnxzip.quantize.targets import resolved
-from onnxzip.runtime import Batch
+from onnxzip.quantize.search import Bound, Search, Timer
+from onnxzip.quantize.selectors import select
+from onnxzip.quantize.targets import resolved, runs_here, target_row
+from onnxzip.runtime import Batch, Session
+from onnxzip.validate.speed import measure_speed
 
-METHOD = "mse"
-"""How ranges are chosen: by the expected squared error of each tensor. Never the worst of the three on any network that was
-measured, and best on most. Letting the methods compete on a few tuning batches chose worse: 8 single samples mislead."""
+TIMED = 0.3
+"""Seconds that the search takes to compare two speeds."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     Args:
         model: the model; not changed.
         data: batches to calibrate on, never those of the verdict; not looked at when a plan is replayed.
-        config: target, keep_float, calibrate and plan are read.
+        config: target, keep_float, calibrate, search_time, objective, budget and plan are read.
         observer: told of each batch.
 
     Raises:
@@ -58,12 +63,38 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     """
     if config.plan is not None:
         return _put_in(model, _read_plan(config))
-    target = resolved(config.target)
-    tensors = observe(model, target, config.keep_float)
-    statistics: Mapping[str, TensorStatistics] = (
-        collect(model, tensors, data, observer=observer, effort=config.calibrate) if tensors else {}
-    )
-    return _put_in(model, make_plan(model, statistics, target, method=METHOD, keep_float=config.keep_float))
+    started = time.monotonic()
+    row = target_row(resolved(config.target))
+    try:
+        model = ready(model, row.name)
+        keep = select(model, config.keep_float)
+        tensors = observe(model, row.name, config.keep_float)
+        if not tensors:
+            return _put_in(model, make_plan(model, {}, row.name, keep=keep))
+        evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer)
+        recipes = Recipes(model, row, evidence)
+        recipe, error = recipes.best(keep, data, observer)
+        did: tuple[str, ...] = ()
+        if config.search_time:
+            bound = Bound(started + config.search_time)
+            search = Search(recipes, data, config.budget, bound, _timer(config, row, data), observer)
+            recipe, did = search.run(recipe, error)
+        plan, findings = recipes.settled(recipe)
+    except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
+        return Choice(None, None, f"not quantized: {error}")
+    return _put_in(model, plan, (*did, *(f"{f.op} {f.node!r}: {f.reason}" for f in findings)))
+
+
+def _timer(config: Config, row: TargetRow, data: Iterable[Batch]) -> Timer | None:
+    """Measures speed where it counts and can be measured: on the target itself."""
+    if config.objective == "size" or not runs_here(row.name):
+        return None
+
+    def faster(before: ir.Model, after: ir.Model) -> float:
+        first, second = Session(before, threads=1), Session(after, threads=1)
+        return measure_speed(first, second, data, batches=4, min_pairs=9, max_pairs=60, seconds=TIMED).low
+
+    return faster
 
 
 def quantize_weights(model: ir.Model, config: Config) -> Choice:
@@ -78,8 +109,18 @@ def quantize_weights(model: ir.Model, config: Config) -> Choice:
     return _put_in(model, make_weights_plan(model, config.target, keep_float=config.keep_float))
 
 
-def _put_in(model: ir.Model, plan: QuantPlan) -> Choice:
-    notes = _notes(plan)
+def ready(model: ir.Model, target: str) -> ir.Model:
+    """The model that a plan is made for: a plan for every operator must know the operators of the opset that it is put into.
+
+    Raises:
+        ModelError: the opset cannot be raised.
+    """
+    row = target_row(target)
+    return raise_opset(model, row.min_opset) if row.whole else model
+
+
+def _put_in(model: ir.Model, plan: QuantPlan, findings: tuple[str, ...] = ()) -> Choice:
+    notes = (*_notes(plan), *findings)
     if not plan.nodes:
         return Choice(None, plan, next(iter(plan.notes), "nothing to quantize: the plan is empty"), notes)
     try:

@@ -8,11 +8,13 @@
  4. What a Relu or Clip alone reads has the scale of what it makes, taken within its bounds: saturation has then done its work already.
  5. Where an operator takes no two activations of 16 bits, the second is quantized once more, to 8.
  6. Where the target fixes scale and zero point of an output, it has these.
+ 7. What only a Softmax knows of, masks above all, is represented as far as it matters to that (`onnxzip.quantize.masks`).
 What else touches float tensors stays float, with the reason, and breaks the graph in parts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Mapping
 
 import numpy as np
@@ -24,6 +26,7 @@ from onnxzip.model.walk import is_op
 from onnxzip.quantize.candidates import Placement, storable
 from onnxzip.quantize.groups import PARAMETERS_BEHIND, Group, Maker, Sources, United, in_order
 from onnxzip.quantize.kernels import SCALED, Bounds, Kernel, absorbed, scaled
+from onnxzip.quantize.masks import masked
 from onnxzip.quantize.qparams import UNBOUNDED, QParams
 from onnxzip.quantize.row import TargetRow
 
@@ -33,8 +36,8 @@ MULTIPLIES = frozenset({"MatMul", "Gemm", "LayerNormalization", "InstanceNormali
 BIASED = MULTIPLIES - {"MatMul"}
 """Case 2: their third input is a bias."""
 
-NEUTRAL = frozenset({"Constant", "Cast"})
-"""Neither quantized nor in the way: what reads and makes float tensors beside them quantizes these."""
+NEUTRAL = frozenset({"Constant", "Cast", "Shape", "Size"})
+"""Neither quantized nor in the way: they read no float numbers, or what reads and makes these beside them quantizes them."""
 
 
 def everywhere(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) -> Placement:
@@ -114,6 +117,7 @@ def _groups(
         for output in maker.outputs if maker.role == "pass" else ():
             united.unite(maker.inputs[0], output)
     sources, factors, fixed = Sources(makers, ends), _factors(makers), _fixed(makers, target)
+    hidden = masked(model)
     groups = []
     for values in united.groups(in_order(model, sites)):
         known = sources.of_all(values)
@@ -124,6 +128,7 @@ def _groups(
                 united.bounds(values[0]),
                 grid=target.operand if all(v in factors for v in values) else None,
                 fixed=fixed.get(known[0]) if len(known) == 1 else None,
+                reach=target.reach if all(v in hidden for v in values) else math.inf,
             )
         )
     return tuple(groups)

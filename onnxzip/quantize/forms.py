@@ -80,9 +80,7 @@ class Rows:
         return np.concatenate(kept).astype(np.float64) if kept else np.empty((0, 0))
 
 
-def forms(
-    model: ir.Model, sites: Mapping[str, tuple[PlannedNode, ...]], rows: Rows, *, tokens: bool
-) -> dict[str, Form]:
+def forms(model: ir.Model, sites: Mapping[str, tuple[PlannedNode, ...]], rows: Rows) -> dict[str, Form]:
     """The best form of each of these sites."""
     by_output = {o.name: n for n in model.graph.all_nodes() for o in n.outputs if o.name}
     found = {}
@@ -91,13 +89,13 @@ def forms(
         side_by_side = np.concatenate([w for w in weights if w is not None], axis=1).astype(np.float64)
         sampled = rows.of(tensor)
         if len(sampled):
-            found[tensor] = best_form(sampled, side_by_side, tokens=tokens)
+            found[tensor] = best_form(sampled, side_by_side)
     return found
 
 
 def with_forms(plan: QuantPlan, sites: Mapping[str, tuple[PlannedNode, ...]], found: Mapping[str, Form]) -> QuantPlan:
     """The plan with these forms in place of what its sites had."""
-    roles = {p.output: "token" for t, f in found.items() if f.per_token for p in sites[t]}
+    roles = {p.output: "token" for t in found for p in sites[t]}
     nodes = tuple(dataclasses.replace(p, role=roles.get(p.output, p.role)) for p in plan.nodes)
     return dataclasses.replace(plan, nodes=nodes, sites=tuple(_site(s, found.get(s.tensor)) for s in plan.sites))
 
@@ -109,6 +107,6 @@ def _site(site: Site, form: Form | None) -> Site:
         site,
         scale=form.qparams.scale,
         zero_point=form.qparams.zero_point,
-        per_token=form.per_token,
+        per_token=True,
         smooth="" if form.factors is None else pack(form.factors),
     )

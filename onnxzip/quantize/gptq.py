@@ -24,7 +24,7 @@ from onnxzip.calibrate.arrays import Ids, Numbers
 from onnxzip.quantize.pairs import PAIR_MAX
 
 DAMPING = 0.001
-BLOCK = 128
+BLOCK = 32
 """Columns between updates of all columns behind them: the same numbers, by large products instead of many small ones."""
 
 
@@ -56,21 +56,20 @@ def round_rows(
     place = np.empty(columns, np.int64)
     place[order] = np.arange(columns)
     upper = _factor(moments[:, order][:, :, order], damping)
-    left = rows[:, :, order].astype(np.float64)
+    left = np.ascontiguousarray(rows[:, :, order].swapaxes(1, 2), np.float64)  # a column is contiguous
     step = scales.astype(np.float64)
     codes = np.zeros(left.shape)
     mate = None if partner is None else np.where(partner[order] >= 0, place[partner[order]], -1)
+    errors = np.empty((groups, BLOCK, left.shape[2]))
     for start in range(0, columns, BLOCK):
         stop = min(start + BLOCK, columns)
-        errors = np.empty((groups, left.shape[1], stop - start))
         for k in range(start, stop):
-            bounds = _bounds(codes, k, mate, weight_max)
-            codes[:, :, k] = np.clip(np.rint(left[:, :, k] / step), *bounds)
-            error = (left[:, :, k] - codes[:, :, k] * step) / upper[:, k, k, None]
-            left[:, :, k + 1 : stop] -= error[:, :, None] * upper[:, None, k, k + 1 : stop]
-            errors[:, :, k - start] = error
-        left[:, :, stop:] -= errors @ upper[:, start:stop, stop:]
-    return codes[:, :, place].astype(np.int16)
+            codes[:, k] = np.clip(np.rint(left[:, k] / step), *_bounds(codes, k, mate, weight_max))
+            error = errors[:, k - start] = (left[:, k] - codes[:, k] * step) / upper[:, k, k, None]
+            left[:, k + 1 : stop] -= upper[:, k, k + 1 : stop, None] * error[:, None]
+        done = errors[:, : stop - start]
+        left[:, stop:] -= upper[:, start:stop, stop:].swapaxes(1, 2) @ done
+    return codes[:, place].swapaxes(1, 2).astype(np.int16)
 
 
 def drawn_in(moments: Numbers, count: int) -> Numbers:
@@ -87,7 +86,7 @@ def _bounds(codes: Numbers, k: int, mate: Ids | None, weight_max: int) -> tuple[
     """Smallest and largest code for column k, given those before it."""
     if mate is None or not 0 <= mate[k] < k:
         return -weight_max, weight_max
-    first = codes[:, :, mate[k]]
+    first = codes[:, mate[k]]
     return np.maximum(-weight_max, -PAIR_MAX - first), np.minimum(weight_max, PAIR_MAX - first)
 
 

@@ -8,6 +8,7 @@ Statistics come from few values: what passes through, or what a Concat merges, i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Group:
         bounds: what the range must lie in.
         grid: dtype and symmetry, where they are not the target's for activations.
         fixed: scale and zero point, where the target asks for these.
+        reach: values further than this below the largest (or 0) need not be represented.
     """
 
     values: tuple[ir.Value, ...]
@@ -54,6 +56,7 @@ class Group:
     bounds: Bounds
     grid: Grid | None = None
     fixed: QParams | None = None
+    reach: float = math.inf
 
 
 def group(

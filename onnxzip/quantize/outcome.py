@@ -19,7 +19,9 @@ import onnx_ir as ir
 
 from onnxzip.errors import ModelError
 from onnxzip.progress import SILENT, Observer
+from onnxzip.records import OutputMetrics
 from onnxzip.runtime import Batch, Session
+from onnxzip.validate.metrics import Accumulator
 
 _MEMORY = 64 * 2**20
 """Bytes of answers that are kept in memory; more goes to a temporary file."""
@@ -50,29 +52,40 @@ class Answers:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def pairs(self, data: Iterable[Batch]) -> Iterator[tuple[Batch, dict[str, Any]]]:
-        """Batches that were seen, with their answers."""
+    def pairs(self, data: Iterable[Batch], every: int = 1) -> Iterator[tuple[Batch, dict[str, Any]]]:
+        """Batches that were seen, with their answers; only each `every`-th of them."""
         self._file.seek(0)
-        seen = set(self._numbers)
+        places = {number: place for place, number in enumerate(self._numbers)}
         for number, batch in enumerate(data):
-            if number in seen:
-                yield batch, pickle.load(self._file)  # noqa: S301 - see above
+            if number in places:
+                expected = pickle.load(self._file)  # noqa: S301 - see above
+                if places[number] % every == 0:
+                    yield batch, expected
 
 
-def output_error(model: ir.Model, answers: Answers, data: Iterable[Batch], observer: Observer = SILENT) -> float:
+def output_error(
+    model: ir.Model,
+    answers: Answers,
+    data: Iterable[Batch],
+    level: str = "all",
+    observer: Observer = SILENT,
+    every: int = 1,
+) -> float:
     """The error of a quantized model against the answers of the float one; infinite where it does not run.
 
     Args:
         model: the quantized model.
         answers: of the float model.
         data: the same batches in the same order.
+        level: of the runtime's optimizations.
         observer: told of each batch.
+        every: only each so many-th batch is looked at.
     """
     total, samples = 0.0, 0
     try:
-        session = Session(model)
-        with observer.step("try int8", len(answers)) as done:
-            for batch, expected in answers.pairs(data):
+        session = Session(model, level=level)
+        with observer.step("try int8", -(-len(answers) // every)) as done:
+            for batch, expected in answers.pairs(data, every):
                 errors = [_errors(expected[n], a) for n, a in session.run(batch, answers.wanted).items()]
                 total += float(np.mean([e.mean() for e in errors])) * len(errors[0])
                 samples += len(errors[0])
@@ -80,6 +93,20 @@ def output_error(model: ir.Model, answers: Answers, data: Iterable[Batch], obser
     except ModelError:
         return float("inf")
     return total / samples if samples else float("inf")
+
+
+def figures(model: ir.Model, answers: Answers, data: Iterable[Batch], level: str = "all") -> tuple[OutputMetrics, ...]:
+    """The figures of a verdict, on the batches that were seen; none where the model does not run."""
+    found = {name: Accumulator(name) for name in answers.wanted}
+    try:
+        session = Session(model, level=level)
+        for batch, expected in answers.pairs(data):
+            actual = session.run(batch, answers.wanted)
+            for name, accumulator in found.items():
+                accumulator.add(expected[name], actual[name])
+    except ModelError:
+        return ()
+    return tuple(a.result() for a in found.values())
 
 
 def _errors(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:

@@ -11,14 +11,16 @@ without it, so that what depends on it is right.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
 
 import onnx_ir as ir
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array, constant
-from onnxzip.model.walk import all_nodes, label
+from onnxzip.model.walk import all_nodes, is_op, label
 from onnxzip.quantize.candidates import Placement, storable
 from onnxzip.quantize.everywhere import overflowing
 from onnxzip.quantize.groups import Group
@@ -72,7 +74,9 @@ def make_plan(
     target: str = "cpu",
     *,
     method: str = "mse",
+    methods: Mapping[str, str] = MappingProxyType({}),
     keep_float: tuple[str, ...] = (),
+    keep: Mapping[ir.Node, str] = MappingProxyType({}),
 ) -> QuantPlan:
     """Decide what is quantized and how.
 
@@ -81,7 +85,9 @@ def make_plan(
         statistics: of at least the tensors that `observe` names.
         target: name of the target row.
         method: how ranges are chosen (`onnxzip.quantize.ranges`).
+        methods: tensors whose ranges are chosen in another way; of those that share a scale the first one counts.
         keep_float: patterns of nodes that stay float (`onnxzip.quantize.selectors`).
+        keep: further nodes that do, each with the reason.
 
     Returns:
         The plan. It has no nodes, and says why, when there is nothing to quantize.
@@ -89,18 +95,18 @@ def make_plan(
     Raises:
         UsageError: target, method or a pattern is wrong, or statistics of a tensor are missing.
     """
-    row, keep = target_row(target), select(model, keep_float)
+    row, kept = target_row(target), select(model, keep_float) | dict(keep)
     check_method(method)
     if reason := already_quantized(model):
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
-        placement = place(model, row, keep)
-        qparams, bad = _qparams(placement.groups, statistics, method, row)
+        placement = place(model, row, kept)
+        qparams, bad = _qparams(placement.groups, statistics, method, row, methods)
         narrowed, _ = _qparams(placement.narrowed, statistics, method, row)  # bad where the above are
         misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
         if not misfits:
             break
-        keep |= {node: reason for node, reason in misfits.items() if node not in keep}
+        kept |= {node: reason for node, reason in misfits.items() if node not in kept}
     return _plan(model, row, method, placement, qparams, narrowed)
 
 
@@ -138,7 +144,11 @@ def already_quantized(model: ir.Model) -> str | None:
 
 
 def _qparams(
-    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str, row: TargetRow
+    groups: tuple[Group, ...],
+    statistics: Mapping[str, TensorStatistics],
+    method: str,
+    row: TargetRow,
+    methods: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
     """Scale and zero point of every quantized value, or why it has none."""
     found: dict[ir.Value, QParams] = {}
@@ -148,20 +158,41 @@ def _qparams(
         if group.fixed is not None:
             found.update(dict.fromkeys(group.values, group.fixed))
             continue
-        constants = {s.name or "": Held(content) for s in group.sources if (content := array(s)) is not None}
+        sources = _looked_at(group.sources, statistics, row)
+        constants = {s.name or "": Held(content) for s in sources if (content := array(s)) is not None}
         known = {**statistics, **constants}
-        names = [s.name or "" for s in group.sources]
+        names = [s.name or "" for s in sources]
         if missing := next((n for n in names if n not in known), None):
             raise UsageError(
                 f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
             )
+        whole = constants or group.reach < math.inf  # an error that is squared cares for masks alone
         try:
-            low, high = clip_range([known[n] for n in names], "minmax" if constants else method, grid)
+            low, high = clip_range([known[n] for n in names], "minmax" if whole else method, grid)
         except ValueError as error:
             bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
             continue
+        if group.reach < math.inf:
+            high = max(high, 0.0)
+            low = max(low, high - group.reach)
         found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds, grid)))
     return found, bad
+
+
+def _looked_at(sources: Iterable[ir.Value], statistics: Container[str], row: TargetRow) -> tuple[ir.Value, ...]:
+    """The sources; those without statistics (after nodes were kept float) by where they come from, if they only pass through."""
+    found: dict[ir.Value, None] = {}
+    todo = list(sources)[::-1]
+    while todo:
+        value = todo.pop()
+        node = value.producer()
+        known = value.name in statistics or constant(value) is not None or node is None
+        if known or node is None or not is_op(node, "Concat", *row.pass_through):
+            found[value] = None
+        else:
+            behind = node.inputs if is_op(node, "Concat") else node.inputs[:1]
+            todo.extend(v for v in reversed(behind) if v is not None)
+    return tuple(found)
 
 
 def _touching(placement: Placement, bad: Mapping[ir.Value, str]) -> dict[ir.Node, str]:

@@ -190,6 +190,6 @@ def quantize_bias(bias: NDArray[np.floating[Any]], scales: NDArray[np.float32]) 
 
 def quantize_activation(content: NDArray[np.floating[Any]], q: QParams) -> NDArray[np.integer[Any]]:
     """A constant as QuantizeLinear would make it. Same shape as `content`."""
-    scaled = np.rint(content.astype(np.float32) / np.float32(q.scale)) + q.zero_point
+    scaled = np.rint(content.astype(np.float64) / q.scale) + q.zero_point
     codes: NDArray[np.integer[Any]] = np.clip(scaled, *CODES[q.dtype]).astype(q.dtype)
     return codes

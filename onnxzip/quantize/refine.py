@@ -21,6 +21,7 @@ from onnxzip.calibrate.arrays import Numbers
 from onnxzip.calibrate.gather import Look
 from onnxzip.calibrate.moments import Moments
 from onnxzip.calibrate.patches import site_of as reading_of
+from onnxzip.model.constants import constant
 from onnxzip.quantize.fit import find_nodes
 from onnxzip.quantize.gptq import drawn_in, round_rows
 from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
@@ -34,22 +35,14 @@ LAYERS = frozenset({"conv", "gemm", "matmul", "token", "stored"})
 """Roles of nodes that sum up products of weights."""
 
 
-def looks(model: ir.Model, plan: QuantPlan) -> list[Look]:
-    """What must be looked at in the float model: the input of each planned layer, named by the layer's output."""
-    nodes = find_nodes(model, plan)
-    found = []
-    for planned in plan.nodes:
-        if planned.role not in LAYERS:
-            continue
-        node = nodes[planned.output]
-        reading, entry = reading_of(node), next(w for w in plan.weights if w.initializer == planned.weight)
-        value, weight = node.inputs[0], node.inputs[1]
-        if reading is None or value is None or weight is None or weight.const_value is None:
-            continue
-        shape = weight.const_value.shape.numpy()
-        width = int(np.prod(shape)) // shape[entry.axis] * groups_of(node)
-        found.append(Look(planned.output, value.name or "", reading, width, groups_of(node)))
-    return found
+def look_at(node: ir.Node, axis: int) -> Look | None:
+    """How a layer, whose weights have their output channels along `axis`, reads its input; None where it cannot be told."""
+    reading, value, weight = reading_of(node), node.inputs[0], constant(node.inputs[1])
+    if reading is None or reading.kind == "points" or value is None or weight is None:
+        return None
+    shape = weight.shape.numpy()
+    width = int(np.prod(shape)) // shape[axis] * groups_of(node)
+    return Look(node.outputs[0].name or "", value.name or "", reading, width, groups_of(node))
 
 
 @dataclass(frozen=True)
@@ -61,14 +54,21 @@ class _Layer:
     content: np.ndarray
 
 
-def refine(model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, Moments]) -> QuantPlan:
+Fitted = dict[tuple[str, bytes, str], tuple[np.ndarray, Numbers]]
+"""Codes and biases by weight, scales and smoothing, so that plans that differ elsewhere do not fit them again."""
+
+
+def refine(
+    model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, Moments], fitted: Fitted | None = None
+) -> QuantPlan:
     """The plan with roundings and biases for the layers that moments are given of; earlier ones are replaced.
 
     Args:
         model: the float model of the plan.
         plan: the plan.
         row: its target.
-        moments: of what a layer reads, by the layer's output (see `looks`).
+        moments: of what a layer reads, by the layer's output (see `look_at`).
+        fitted: what was fitted before to the same model and moments; what is new is added.
     """
     plan = _bare(plan, moments)
     nodes = find_nodes(model, plan)
@@ -76,6 +76,7 @@ def refine(model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[st
     sites = {s.tensor: s for s in plan.sites}
     readers = _readers(plan)
     roundings, biases = dict[str, str](), dict[str, str]()
+    cache = {} if fitted is None else fitted
     for planned in plan.nodes:
         seen = moments.get(planned.output)
         if seen is None or readers[planned.weight] != 1:
@@ -87,7 +88,10 @@ def refine(model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[st
         if site is not None and site.smooth:
             smooth = unpack(site.smooth, np.float32, content.shape[:1], "the smoothing").astype(np.float64)
         layer = _Layer(node, planned, _holder(node, planned, plan), weight, content)
-        codes, bias = _refined(layer, seen, smooth, row)
+        key = (planned.weight, weight.scales.tobytes(), "" if site is None else site.smooth)
+        if key not in cache:
+            cache[key] = _refined(layer, seen, smooth, row)
+        codes, bias = cache[key]
         roundings[planned.weight] = pack((codes - weight.codes).astype(np.int8))
         if layer.holder:
             biases[layer.holder] = pack(bias.astype(np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from onnxzip.quantize.qparams import U8, Grid
@@ -17,6 +18,7 @@ class TargetRow:
         weight: dtype of weights, symmetric per axis of output channels.
         operand: in placement "everywhere": dtype and symmetry of constants that MatMul, Gemm and normalizations multiply by, with one
             scale for a tensor.
+        tokens: MatMuls of tokens may read an activation with one scale for each token, and smoothed (`onnxzip.quantize.smooth`).
         pairs: neighbouring products are added up in 16 bits: weights keep within that (`onnxzip.quantize.pairs`), row by row.
         weight_max: weights are rounded into -weight_max..weight_max. The range is symmetric, so that -w and w meet the
             same grid; the one code that is lost (-128) is worth 0.4 % of the range.
@@ -40,6 +42,7 @@ class TargetRow:
         whole: in placement "everywhere": the operators that run quantized.
         narrowed: operators of two activations the second of which comes in the dtype of `operand`, by a second Q and DQ.
         fixed: scale and zero point that the output of an operator must have.
+        reach: in placement "everywhere": what only a Softmax knows of is represented down to this far below the largest value.
         channel_multiple: channels that the runtime's blocked layout handles together; widths that were multiples of it run
             slower, up to several times, when they are not any more.
         tables: operators that look up rows of a constant.
@@ -55,6 +58,7 @@ class TargetRow:
     activation: Grid
     weight: str
     operand: Grid = U8
+    tokens: bool = False
     pairs: bool = False
     weight_max: int = 127
     bias_max: int = 2**30
@@ -74,6 +78,7 @@ class TargetRow:
     whole: frozenset[str] = frozenset()
     narrowed: frozenset[str] = frozenset()
     fixed: tuple[tuple[str, float, int], ...] = ()
+    reach: float = math.inf
     channel_multiple: int = 8
     tables: frozenset[str] = frozenset()
     table_bytes: int = 2**16

@@ -17,10 +17,11 @@ CPU = TargetRow(
     name="cpu",
     activation=Grid(("uint8",)),
     weight="int8",
+    tokens=True,
     output_quantized=frozenset({"Conv"}),
     float_output=frozenset({"MatMul", "Gemm"}),
     bias_behind_matmul=True,
-    integer_bias=frozenset({"conv", "gemm"}),
+    integer_bias=frozenset({"gemm"}),
     stored_zero_point=frozenset({"gemm"}),
     absorbed=frozenset({"Relu", "Clip"}),
     joins=frozenset({"Add", "Concat", "GlobalAveragePool"}),
@@ -190,6 +191,7 @@ QNN = TargetRow(
             "Where",
         ]
     ),
+    reach=48.0,
     fixed_shapes=True,
     source="onnxruntime.ai/docs/execution-providers/QNN-ExecutionProvider.html: the HTP runs quantized graphs of fixed shapes only; operators; activations uint8 or uint16; MatMul takes "
     "(uint8, uint8), (uint8, uint16), (uint16, uint8). onnxruntime 1.32, quantization/execution_providers/qnn/quant_config.py: per channel for the weights of Conv (axis 0) and "
@@ -201,6 +203,7 @@ QNN16 = dataclasses.replace(
     name="qnn16",
     activation=Grid(("uint16",), smallest=1e-4),
     narrowed=frozenset({"MatMul"}),
+    reach=128.0,
     fixed=(("Sigmoid", 2.0**-16, 0), ("Tanh", 2.0**-15, 2**15)),
     min_opset=21,
     source=QNN.source
