@@ -20,7 +20,7 @@ from onnxzip.model.facts import facts
 from onnxzip.model.load import Loaded, load
 from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.save import model_bytes
-from onnxzip.model.walk import count_nodes
+from onnxzip.model.walk import count_nodes, graphs_of
 from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
 from onnxzip.pruning import check_prune, eliminate_channels, prune_channels
@@ -264,7 +264,7 @@ def _advice(loaded: Loaded, best: ir.Model) -> tuple[str, ...]:
     ready, _ = quantizable(best)
     if not ready:
         return ()
-    weights = [v.const_value for v in best.graph.initializers.values() if v.const_value is not None]
+    weights = [v.const_value for g in graphs_of(best) for v in g.initializers.values() if v.const_value is not None]
     saved = sum(t.nbytes * 3 // 4 for t in weights if t.dtype == ir.DataType.FLOAT and len(t.shape) >= 2)
     about = size(model_bytes(best) - saved)
     command = f"onnxzip optimize {shlex.quote(str(loaded.path or 'MODEL'))}"

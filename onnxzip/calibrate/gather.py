@@ -132,7 +132,9 @@ class Gathering:
     def see(self, number: int, batch: Batch, arrays: Mapping[str, Any]) -> None:
         """Add the rows of one batch."""
         for look in self._looks:
-            array = arrays[look.value]
+            array = arrays.get(look.value)
+            if array is None:
+                continue  # inside a body that did not run
             where = self._view.places(look, array.shape, batch, number)
             rows = look.site.rows(array, where).reshape(len(where), -1)
             if rows.shape[1] != look.width:

@@ -117,7 +117,7 @@ class Search:
         self._recipes, self._data, self._budget, self._bound = recipes, data, budget, bound
         self._timer, self._observer = timer, observer
         self._every = max(1, min(10, recipes.batches // SAMPLED))
-        self._by_output = {o.name: n for n in recipes.model.graph for o in n.outputs if o.name}
+        self._by_output = {o.name: n for n in recipes.model.graph.all_nodes() for o in n.outputs if o.name}
 
     def run(self, recipe: Recipe, error: float) -> tuple[Recipe, tuple[str, ...]]:
         """The best recipe that was found, and what the search did, one sentence each.

@@ -24,7 +24,7 @@ def with_stored(model: ir.Model, plan: QuantPlan, row: TargetRow, nodes: Collect
     planned = {p.output for p in plan.nodes}
     taken = {w.initializer for w in plan.weights}
     new, weights = dict[str, PlannedNode](), dict[str, Weight]()
-    for kernel in storable(model, row, {})[0]:
+    for kernel in storable(model, row, {}, data=False)[0]:
         output, name = kernel.node.outputs[0].name or "", kernel.weight.name or ""
         if kernel.node not in nodes or kernel.role == "table" or output in planned or name in taken:
             continue
@@ -32,7 +32,7 @@ def with_stored(model: ir.Model, plan: QuantPlan, row: TargetRow, nodes: Collect
             node=name_of(kernel.node), op=kernel.node.op_type, output=output, role="stored", weight=name
         )
         weights[name] = Weight(initializer=name, dtype=row.weight, axis=kernel.axis, zero_points=False)
-    order = {o.name: i for i, node in enumerate(model.graph) for o in node.outputs}
+    order = {o.name: i for i, node in enumerate(model.graph.all_nodes()) for o in node.outputs}
     every = sorted((*plan.nodes, *new.values()), key=lambda p: order[p.output])
     left = tuple(n for n in plan.left if n.output not in new)
     return dataclasses.replace(plan, nodes=tuple(every), weights=(*plan.weights, *weights.values()), left=left)
