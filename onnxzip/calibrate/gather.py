@@ -134,6 +134,8 @@ class Gathering:
         for look in self._looks:
             array = arrays[look.value]
             where = self._view.places(look, array.shape, batch, number)
+            if not len(where):
+                continue  # an empty batch, or one of padding alone
             rows = look.site.rows(array, where).reshape(len(where), -1)
             if rows.shape[1] != look.width:
                 raise ModelError(f"{look.value!r} has {rows.shape[1]} elements a row where {look.width} are read")
