@@ -64,3 +64,15 @@ def test_a_model_that_does_not_load_says_why():
     next(iter(broken.graph)).op_type = "NoSuchOperator"
     with pytest.raises(ModelError, match="NoSuchOperator"):
         Session(broken, threads=1)
+
+
+def test_whether_sums_saturate_is_what_an_integer_kernel_does_here():
+    """Two products of 255 * 127 are more than 16 bits hold; one is not, on any CPU."""
+    m = model("agraph (uint8[1,8] a) => (int32[1,8] y) { y = MatMulInteger(a, w) }", w=np.full((8, 8), 127, np.int8))
+    session = Session(m, threads=1)
+    pair, single = np.zeros((2, 1, 8), np.uint8)
+    pair[0, :2] = 255
+    single[0, :1] = 255
+    assert (session.run({"a": single})["y"] == 255 * 127).all()
+    expected = 32767 if runtime.sums_saturate() else 2 * 255 * 127
+    assert (session.run({"a": pair})["y"] == expected).all()

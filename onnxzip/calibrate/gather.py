@@ -136,6 +136,8 @@ class Gathering:
             if array is None:
                 continue  # inside a body that did not run
             where = self._view.places(look, array.shape, batch, number)
+            if not len(where):
+                continue  # an empty batch, or one of padding alone
             rows = look.site.rows(array, where).reshape(len(where), -1)
             if rows.shape[1] != look.width:
                 raise ModelError(f"{look.value!r} has {rows.shape[1]} elements a row where {look.width} are read")

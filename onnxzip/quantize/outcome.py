@@ -38,7 +38,7 @@ class Answers:
         self.wanted = tuple(
             v.name or ""
             for v in model.graph.outputs
-            if v.producer() is not None and v.dtype is not None and v.dtype.is_floating_point()
+            if v.producer() is not None and isinstance(v.type, ir.TensorType) and v.type.dtype.is_floating_point()
         )
         self._numbers: list[int] = []
         self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - lives as long as the object
@@ -71,7 +71,9 @@ def output_error(
     observer: Observer = SILENT,
     every: int = 1,
 ) -> float:
-    """The error of a quantized model against the answers of the float one; infinite where it does not run.
+    """The error of a quantized model against the answers of the float one; infinite where it does not run or gives NaN.
+
+    0 where the model has no float output: nothing can be compared.
 
     Args:
         model: the quantized model.
@@ -82,6 +84,8 @@ def output_error(
         every: only each so many-th batch is looked at.
     """
     total, samples = 0.0, 0
+    if not answers.wanted:
+        return 0.0
     try:
         session = Session(model, level=level)
         with observer.step("try int8", -(-len(answers) // every)) as done:
@@ -114,8 +118,9 @@ def _errors(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
     if expected.shape != actual.shape or not expected.size:
         return np.zeros(1) if expected.shape == actual.shape else np.full(1, np.inf)
     rows = len(expected) if expected.ndim else 1
-    y, off = (a.astype(np.float64).reshape(rows, -1) for a in (expected, actual - expected))
-    finite = np.isfinite(y)  # a mask of -inf counts where it is equal
-    off[~finite & (expected == actual).reshape(rows, -1)] = 0
-    power, noise = np.where(finite, y * y, 0).sum(axis=1), (off * off).sum(axis=1)
-    return np.asarray(noise / np.maximum(power, np.finfo(np.float32).tiny))
+    y, z = (a.astype(np.float64).reshape(rows, -1) for a in (expected, actual))
+    finite = np.isfinite(y)
+    off = np.subtract(z, y, out=np.full_like(y, np.inf), where=finite)
+    off[~finite & ((y == z) | (np.isnan(y) & np.isnan(z)))] = 0  # a mask of -inf counts where it is equal
+    power, noise = np.square(np.where(finite, y, 0)).sum(axis=1), np.square(off).sum(axis=1)
+    return np.where(np.isnan(noise), np.inf, noise / np.maximum(power, np.finfo(np.float32).tiny))
