@@ -66,6 +66,7 @@ class Recipes:
         self._evidence = evidence
         self._fitted: Fitted = {}
         self._clips: Clips = {}
+        self._last: tuple[tuple[object, ...], QuantPlan, ir.Model] | None = None
         self._forms: dict[str, Form] = {}
         self._level = "all" if row.placement == "kernels" else "none"  # this runtime's fusions are not the target's
 
@@ -81,21 +82,27 @@ class Recipes:
         """Whether two recipes come to the same ranges."""
         return self._draft(one).sites == self._draft(other).sites
 
-    def plan(self, recipe: Recipe) -> QuantPlan:
-        """The plan of a recipe."""
+    def _formed(self, recipe: Recipe) -> QuantPlan:
+        """The plan before what is fitted."""
         plan = self._draft(recipe)
         if self.row.tokens:
             sites = token_sites(self.model, plan)
             new = {tensor: own for tensor, own in sites.items() if tensor not in self._forms}
             self._forms |= forms(self.model, new, self._evidence.rows)
             plan = with_forms(plan, sites, {t: f for t, f in self._forms.items() if t in sites})
-        plan = with_stored(self.model, plan, self.row, recipe.stored)
-        return refine(self.model, plan, self.row, self._evidence.moments, self._fitted)
+        return with_stored(self.model, plan, self.row, recipe.stored)
+
+    def plan(self, recipe: Recipe) -> QuantPlan:
+        """The plan of a recipe."""
+        return refine(self.model, self._formed(recipe), self.row, self._evidence.moments, self._fitted)
 
     def make(self, recipe: Recipe) -> tuple[QuantPlan, ir.Model]:
-        """The plan, and the model that it makes."""
-        plan = self.plan(recipe)
-        return plan, insert(self.model, plan)
+        """The plan, and the model that it makes; the last one is remembered."""
+        key = (recipe.method, tuple(recipe.keep), tuple(recipe.ranges.items()), recipe.stored)
+        if self._last is None or self._last[0] != key:
+            plan = self.plan(recipe)
+            self._last = key, plan, insert(self.model, plan)
+        return self._last[1:]
 
     def settled(self, recipe: Recipe) -> tuple[QuantPlan, tuple[Finding, ...]]:
         """The plan, with more nodes kept float where the runtime would not run them as planned; and what was found.
@@ -127,10 +134,11 @@ class Recipes:
         plans: dict[str, QuantPlan] = {}
         errors: dict[str, float] = {}
         for method in METHODS:
-            plan, model = self.make(Recipe(method, keep))
+            recipe = Recipe(method, keep)
+            plan = self._formed(recipe)
             same = next((m for m, p in plans.items() if p.sites == plan.sites), None)
             plans[method] = plan
-            errors[method] = errors[same] if same else self.error(model, data, observer)
+            errors[method] = errors[same] if same else self.error(self.make(recipe)[1], data, observer)
         limit = min(errors.values()) * 10 ** (MARGIN_DB / 10)
         method = next(m for m in METHODS if errors[m] <= limit)
         return Recipe(method, keep), errors[method]
