@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -12,7 +14,7 @@ from onnxzip.quantize import insert
 from onnxzip.quantize.forms import Rows, forms, token_sites, with_forms
 from onnxzip.quantize.packed import unpack
 from tests.helpers.graphs import model
-from tests.quantize.audit import Feed, feeds, normal, plan_of, sqnr
+from tests.quantize.audit import Feed, feeds, normal, plan_of, runtime_ops, sqnr
 
 
 def net(body: str, shape: str = "N,7,32", out: str = "N,7,48") -> ir.Model:
@@ -44,6 +46,20 @@ def test_an_output_that_is_quantized_for_all_its_readers_does_not() -> None:
     body = "m = MatMul(x, w) r = Relu(m) y = MatMul(r, u)"
     assert {s.tensor: s.readers for s in plan_of(net(body)).sites} == {"x": "quantized", "r": "all"}
     assert taking_part(net(body)) == {"x": ["m"]}
+
+
+def test_a_matmul_whose_own_result_is_quantized_does_not() -> None:
+    """Its site would have to move behind the product with the magnitudes of the tokens."""
+    assert taking_part(net("m = MatMul(x, w) y = MatMul(m, u)")) == {"m": ["y"]}
+
+
+def test_a_relu_behind_a_matmul_of_tokens_is_run_as_planned(tmp_path: Path) -> None:
+    before = net("m = MatMul(x, w) r = Relu(m) y = MatMul(r, u)")
+    plan, data = plan_of(before), feeds(before)
+    sites = token_sites(before, plan)
+    after = insert(before, with_forms(plan, sites, forms(before, sites, seen_rows(["x"], data))))
+    assert runtime_ops(after, tmp_path)["MatMulIntegerToFloat"] == 2
+    assert sqnr(before, after, data[0]) > 30
 
 
 def test_images_of_tokens_take_part_too() -> None:
