@@ -11,6 +11,7 @@ import pytest
 
 from onnxzip.model.constants import array
 from onnxzip.quantize import insert
+from onnxzip.quantize.packed import pack, unpack
 from onnxzip.quantize.refine import look_at, refine
 from onnxzip.quantize.targets import target_row
 from tests.helpers.graphs import initializer, model
@@ -100,6 +101,24 @@ def test_the_bias_of_a_matmul_of_tokens_goes_to_its_add() -> None:
     net, data = dense("m = MatMul(x, w) y = Add(m, b)", rank=3), correlated(32, 4, 7)
     _, fitted, _ = plans(net, data)
     assert {n.output: (n.role, bool(n.bias)) for n in fitted.nodes} == {"m": ("matmul", False), "y": ("row_bias", True)}
+
+
+def test_smoothed_weights_are_fitted_to_smoothed_activations() -> None:
+    net, data = dense("m = MatMul(x, w) y = Add(m, b)", rank=3), correlated(32, 40, 7)
+    plain, _, seen = plans(net, data)
+    factors = np.exp(np.random.default_rng(1).uniform(-1.5, 1.5, 32)).astype(np.float32)
+    sites = tuple(dataclasses.replace(s, per_token=True, smooth=pack(factors)) for s in plain.sites)
+    nodes = tuple(dataclasses.replace(p, role="token") if p.op == "MatMul" else p for p in plain.nodes)
+    smooth = dataclasses.replace(plain, sites=sites, nodes=nodes)
+    fitted = refine(net, smooth, target_row("cpu"), seen.moments)
+    x = np.concatenate([f["x"].reshape(-1, 32) for f in data]).astype(np.float64)
+    before, after = (
+        x @ (weight_and_bias(net, p, "m")[0] / factors[:, None] - initializer(net, "w")) for p in (smooth, fitted)
+    )
+    shift = unpack(next(n.bias for n in fitted.nodes if n.output == "y"), np.float32, (48,), "it")
+    assert np.abs(after.mean(axis=0)).max() > 1e-3
+    assert np.abs(after.mean(axis=0) + shift).max() < 2e-5
+    assert after.var(axis=0).sum() < 0.25 * before.var(axis=0).sum()
 
 
 def test_tied_weights_are_left_alone() -> None:
