@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,67 @@ def test_old_models_are_quantized_for_every_target_and_replayed(target: str, tmp
 def test_two_runs_give_the_same_plan() -> None:
     plans = [quantize(net(), feeds(net()), Config()).plan for _ in range(2)]
     assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("target", ["cpu", "cpu-avx2"])
+def test_two_runs_give_the_same_bytes(target: str) -> None:
+    found = [quantize(net(), feeds(net()), Config(target=target)) for _ in range(2)]
+    models = [c.model for c in found if c.model is not None]
+    assert to_proto(models[0]).SerializeToString() == to_proto(models[1]).SerializeToString()
+    assert found[0].plan is not None
+    assert any(w.rounding for w in found[0].plan.weights)
+
+
+PLAN_IN_A_PROCESS = """
+import sys
+from onnxzip.config import Config
+from onnxzip.quantize import quantize
+from tests.quantize.audit import feeds
+from tests.quantize.test_choose import net
+print(quantize(net(), feeds(net()), Config(target="cpu-avx2")).plan.to_json())
+"""
+
+
+def test_one_thread_and_two_give_the_same_plan() -> None:
+    """BLAS reads its number of threads when it is loaded, so each plan is made in a process of its own."""
+    processes = []
+    for threads in ("1", "2"):
+        variables = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        variables["PYTHONPATH"] = os.pathsep.join(sys.path)
+        command = [sys.executable, "-c", PLAN_IN_A_PROCESS]
+        processes.append(subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True))
+    plans = [p.communicate()[0] for p in processes]
+    assert [p.returncode for p in processes] == [0, 0]
+    assert "rounding" in plans[0]
+    assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "m = MatMul(x, w) y = ArgMax<axis=1>(m)",
+        "m = MatMul(x, w) y = SequenceConstruct(m)",
+        "c = Clip(x, low) m = MatMul(c, e) d = Sub(m, c) a = Add(d, k) y = Sqrt(a)",
+    ],
+    ids=["whole numbers", "a sequence", "NaN in int8"],
+)
+def test_outputs_that_cannot_be_compared_do_not_stop_it(body: str) -> None:
+    kind = {"ArgMax": "int64[N,1]", "Sequence": "seq(float[N,48])"}
+    out = next((t for op, t in kind.items() if op in body), "float[N,32]")
+    arrays = {"w": W.reshape(32, 72)[:, :48], "e": np.eye(32), "low": 0, "k": 1e-4}
+    used = {n: np.asarray(a, np.float32) for n, a in arrays.items() if f" {n})" in body}
+    before = model(f"g (float[N,32] x) => ({out} y) {{ {body} }}", **used)
+    assert quantize(before, feeds(before), Config()).plan is not None
+
+
+def test_batches_without_rows_do_not_stop_it() -> None:
+    before = model("g (float[N,S,32] x) => (float[N,S,48] y) { y = MatMul(x, w) }", w=W.reshape(32, 72)[:, :48])
+    empty = {"x": np.zeros((1, 0, 32), np.float32)}
+    full = feeds(before, S=4)
+    found, expected = (quantize(before, d, Config()).model for d in ([empty, *full], full))
+    assert found is not None
+    assert expected is not None
+    assert sqnr(before, found, full[0]) > sqnr(before, expected, full[0]) - 1
 
 
 def test_fast_calibration_leaves_every_second_batch_out() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from onnxzip.quantize import gptq
 from onnxzip.quantize.gptq import drawn_in, round_rows
-from onnxzip.quantize.pairs import PAIR_MAX, draw_in, overflows
+from onnxzip.quantize.pairs import PAIR_MAX, draw_in, overflows, safe_scales
 
 GROUPS, ROWS, COLUMNS = 2, 6, 70
 
@@ -107,13 +107,13 @@ def test_groups_do_not_know_of_each_other() -> None:
 
 def test_pairs_keep_their_limit_and_the_columns_behind_make_up_for_it() -> None:
     weights, moments, _ = problem()
-    weights = np.abs(weights) + 2.0
-    scales = (np.abs(weights).max(axis=2) / 127).astype(np.float32)
     partner = np.arange(COLUMNS) ^ 1
     partner[[0, 1]] = -1  # one pair is none
-    codes = round_rows(weights, moments, scales, partner=partner)
-    simple = draw_in(nearest(weights, scales, 127), partner)
-    assert overflows(nearest(weights, scales, 127), partner).all()
+    flat = weights.reshape(-1, COLUMNS)
+    scales = safe_scales(flat, (np.abs(flat).max(axis=1) / 127).astype(np.float32), partner, 127).reshape(2, -1)
+    rounded = nearest(weights, scales, 127)
+    assert overflows(rounded, partner).any()
+    codes, simple = round_rows(weights, moments, scales, partner=partner), draw_in(rounded, partner)
     assert not overflows(codes, partner).any()
     assert errors(weights, codes, moments, scales).sum() < 0.3 * errors(weights, simple, moments, scales).sum()
     np.testing.assert_array_equal(codes, plain(weights, moments, scales, 127, partner))
