@@ -35,6 +35,10 @@ PROBES = 2
 """Batches on which exact stages are checked; the verdict uses all of the held-out data."""
 
 
+MADE_UP = "made up"
+"""What a verdict calls data that nobody gave."""
+
+
 class Ledger:
     """Keeps the books of one optimization.
 
@@ -66,7 +70,7 @@ class Ledger:
         self.plan: QuantPlan | None = None
         self.unverified: str | None = None
         self._held_out = held_out
-        self.source = "made up" if held_out is None else source
+        self.source = MADE_UP if held_out is None else source
         self._signature = signature(loaded.model)
         self.original_bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
@@ -227,7 +231,7 @@ class Ledger:
             size_ratio=size_ratio,
             speed=self._speed(candidate) if timed else None,
         )
-        if lossy and self._held_out is None:
+        if lossy and self.source == MADE_UP:
             doubt = "the inputs were made up, and say little about real ones: give data (-c DATA)"
             return dataclasses.replace(verdict, warnings=(*verdict.warnings, doubt))
         return verdict
