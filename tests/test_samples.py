@@ -65,6 +65,18 @@ def test_int8_on_made_up_data_must_hold_the_budget():
     assert not any("calibrated on made-up inputs" in n for n in result.report.record.notes)
 
 
+def test_an_output_that_made_up_data_does_not_move_is_doubted():
+    net = dense()
+    y, untouched = net.graph.outputs[0], ir.node("Neg", [net.graph.inputs[0]])
+    untouched.outputs[0].name, untouched.outputs[0].type = "copy", y.type
+    untouched.outputs[0].shape = ir.Shape(["N", 64])
+    net.graph.append(untouched)
+    net.graph.outputs.append(untouched.outputs[0])
+    warnings = onnxzip.optimize(net, config=unverified()).verdict.warnings
+    assert [w for w in warnings if "'copy' did not change" in w]
+    assert not [w for w in warnings if "'y' did not change" in w]
+
+
 def test_given_data_judges_what_was_calibrated_on_made_up_data():
     rng = np.random.default_rng(3)
     real = [{"x": rng.standard_normal((8, 64)).astype(np.float32)} for _ in range(4)]

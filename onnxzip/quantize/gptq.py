@@ -9,7 +9,8 @@ rounding column k changes the rest in closed form to what costs least (Frantar e
 
     q_k = round(w_k / s),    e = (w_k − s q_k) / U_kk,    w_j ← w_j − e U_kj    for j > k.
 
-λ is 0.1 % of the mean diagonal. A second moment from n rows is noisy, so C is drawn toward its diagonal first: C ← (1 − a) C + a diag C with
+λ is 0.1 % of the mean diagonal, and ten times as much again as long as C + λ I is not positive definite: C is summed up in float32, and from few rows it
+is singular but for that rounding. A second moment from n rows is noisy, so C is drawn toward its diagonal first: C ← (1 − a) C + a diag C with
 a = K / (K + n); with few rows little is left but rounding to nearest. Where neighbours are added up in 16 bits (`onnxzip.quantize.pairs`), the second of a pair is kept within
 what the first left, and the columns after it make up for that too.
 """
@@ -95,7 +96,12 @@ def _factor(moments: Numbers, damping: float) -> Numbers:
     columns = moments.shape[-1]
     mean = np.trace(moments, axis1=1, axis2=2) / columns
     damped = moments + np.eye(columns) * np.maximum(damping * mean, np.finfo(np.float32).tiny)[:, None, None]
-    reverse = np.linalg.cholesky(damped[:, ::-1, ::-1])[:, ::-1, ::-1]
+    try:
+        reverse = np.linalg.cholesky(damped[:, ::-1, ::-1])[:, ::-1, ::-1]
+    except np.linalg.LinAlgError:
+        if damping > columns:  # more than any rounding: these are no moments
+            raise
+        return _factor(moments, 10 * damping)
     return np.stack([_inverse(r) for r in reverse])
 
 
