@@ -72,7 +72,7 @@ class Config:
     """What `optimize` is to do.
 
     Attributes:
-        preset: "exact" (no data needed), "int8" (needs calibration data), "weights8" (weights stored as int8, arithmetic in
+        preset: "exact" (no data needed), "int8" (needs calibration data, or `allow_unverified`), "weights8" (weights stored as int8, arithmetic in
             float: smaller, not faster), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8. "cpu" (onnxruntime on this CPU), "cpu-avx2" (x86 without VNNI),
             "arm64", "tensorrt", "openvino", "qnn" (8-bit activations), "qnn16" (16-bit activations, 8-bit weights).
@@ -85,7 +85,8 @@ class Config:
             None: only channels that do nothing go. Needs calibration data, or `allow_unverified`.
         prune_by: what the share is of: "multiply-adds" or "parameters".
         round_to: layers that are pruned end at a multiple of this many channels; None: the target's (8 on cpu).
-        allow_unverified: prune without data, by the size of weights alone; nothing then says what it cost.
+        allow_unverified: without data, prune by the size of weights alone, and calibrate and judge int8 on inputs made up from their
+            specification; nothing then says what it costs on real ones.
         budget: what the lossy steps may cost.
         keep_float: patterns (regular expressions over node names, or exact operator types) that stay float.
         plan: path of a quantization plan (JSON) to replay instead of deciding anew.

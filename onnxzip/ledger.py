@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import onnx_ir as ir
@@ -27,12 +27,16 @@ from onnxzip.quantize.targets import runs_here
 from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
 from onnxzip.runtime import Session
 from onnxzip.validate.inputs import make_inputs
-from onnxzip.validate.judge import exact_problem, judge, unverified
+from onnxzip.validate.judge import EXACT_SQNR_DB, exact_problem, judge, unverified
 from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
 
 PROBES = 2
 """Batches on which exact stages are checked; the verdict uses all of the held-out data."""
+
+
+MADE_UP = "made up"
+"""What a verdict calls data that nobody gave."""
 
 
 class Ledger:
@@ -66,7 +70,7 @@ class Ledger:
         self.plan: QuantPlan | None = None
         self.unverified: str | None = None
         self._held_out = held_out
-        self.source = "made up" if held_out is None else source
+        self.source = MADE_UP if held_out is None else source
         self._signature = signature(loaded.model)
         self.original_bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
@@ -227,9 +231,8 @@ class Ledger:
             size_ratio=size_ratio,
             speed=self._speed(candidate) if timed else None,
         )
-        if lossy and self._held_out is None:
-            doubt = "the inputs were made up, and say little about real ones: give data (-c DATA)"
-            return dataclasses.replace(verdict, warnings=(*verdict.warnings, doubt))
+        if lossy and self.source == MADE_UP:
+            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *_doubts(metrics)))
         return verdict
 
     @cached_property
@@ -250,3 +253,14 @@ class Ledger:
         first, second = (Session(m, level=self._level, threads=1) for m in (before, after))
         config, observer = self.config, self.observer
         return measure_speed(first, second, self._batches, seconds=seconds, seed=config.seed, observer=observer)
+
+
+def _doubts(metrics: Sequence[OutputMetrics]) -> Iterator[str]:
+    """What a verdict on made-up inputs does not tell about a lossy step."""
+    yield "the inputs were made up, and say little about real ones: give data (-c DATA)"
+    for o in metrics:
+        if o.sqnr_db is not None and o.sqnr_db >= EXACT_SQNR_DB:
+            yield (
+                f"output {o.name!r} did not change: what was done does not reach it, or the made-up inputs do not bring it out "
+                "(an output that is the same on all of them)"
+            )

@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxzip import __version__
-from onnxzip.calibrate.data import Data, open_data, split
+from onnxzip.calibrate.data import Data
 from onnxzip.config import Config, Preset
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.ledger import Ledger
@@ -32,7 +32,8 @@ from onnxzip.report import Report
 from onnxzip.report.words import size
 from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
-from onnxzip.runtime import VERSION, Session, newest_opset, session_of
+from onnxzip.runtime import VERSION, newest_opset, session_of
+from onnxzip.samples import samples_of
 
 BALANCED = 1 / 1.1
 """The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
@@ -80,27 +81,30 @@ def optimize(
     check_prune(config, has_data=calibration is not None)
     _check_speed(config)
     tunes = preset == "int8" or config.prune is not None
-    tuning, held_out = _data(loaded, session, calibration, evaluation, config, tunes=tunes)
-    source = "held-out" if tunes and evaluation is None else "given"
-    ledger = Ledger(loaded, session, held_out, source, config, observer)
+    data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
+    ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
     _raise_opset(ledger)
     _rewrite(ledger)
     eliminate_channels(ledger)
     unpruned = ledger.best
-    prune_channels(ledger, tuning)
-    if preset == "int8" and tuning is not None:
-        _quantize(ledger, quantize(ledger.best, tuning, config, observer))
+    prune_channels(ledger, None if calibration is None else data.tuning)
+    if preset == "int8" and data.tuning is None:
+        _quantize(ledger, Choice(None, None, f"not quantized: {data.doubts[0]}"))
+    elif preset == "int8" and data.tuning is not None:
+        _quantize(ledger, quantize(ledger.best, data.tuning, config, observer))
         if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
-            _quantize_instead(ledger, quantize(unpruned, tuning, config, observer))
+            _quantize_instead(ledger, quantize(unpruned, data.tuning, config, observer))
+        ledger.notes += data.doubts if ledger.stages[-1].kept else ()
     if preset == "weights8":
         _quantize(ledger, quantize_weights(ledger.best, config))
-    return _result(loaded, ledger, preset, (tuning, held_out))
+    return _result(loaded, ledger, preset, (data.tuning, data.held_out))
 
 
 def _preset(config: Config, *, has_data: bool) -> Preset:
-    if config.preset == "int8" and not has_data:
+    if config.preset == "int8" and not has_data and not config.allow_unverified:
         raise UsageError(
-            "preset int8 needs calibration data: pass it (-c DATA on the command line), or use preset exact"
+            "preset int8 needs calibration data: pass it (-c DATA on the command line), use preset exact, or take what made-up "
+            "data gives with --allow-unverified"
         )
     preset: Preset = config.preset or ("int8" if has_data else "exact")
     if preset == "exact" and (config.plan or config.keep_float):
@@ -117,19 +121,6 @@ def _check_speed(config: Config) -> None:
     raise UsageError(
         f"min_speedup cannot be judged for target {config.target}, which this machine is not: leave it away, or measure there"
     )
-
-
-def _data(
-    loaded: Loaded, session: Session, calibration: Any, evaluation: Any, config: Config, *, tunes: bool
-) -> tuple[Data | None, Data | None]:
-    """The data to tune on, and the data that gives the verdict: a split never gives a sample to both."""
-    optional = [v.name or "" for v in loaded.model.graph.inputs if v.is_initializer()]
-    tuning, held_out = (
-        None if d is None else open_data(d, session.inputs, optional) for d in (calibration, evaluation)
-    )
-    if held_out is not None or tuning is None:
-        return tuning, held_out
-    return split(tuning, config.held_out) if tunes else (None, tuning)
 
 
 def _raise_opset(ledger: Ledger) -> None:

@@ -175,10 +175,10 @@ def test_a_model_whose_inputs_cannot_be_made_up_says_not_verified():
 
 def test_the_verdict_is_given_on_data_that_did_not_tune(monkeypatch):
     """failures.md 22."""
-    from onnxzip import pipeline
+    from onnxzip import samples
 
     seen: dict[str, list[bytes]] = {"tune": [], "held": []}
-    real = pipeline.split
+    real = samples.split
 
     def spy(data, share):
         tune, held = real(data, share)
@@ -186,7 +186,7 @@ def test_the_verdict_is_given_on_data_that_did_not_tune(monkeypatch):
         seen["held"] = [row.tobytes() for b in held for row in b["image"]]
         return tune, held
 
-    monkeypatch.setattr(pipeline, "split", spy)
+    monkeypatch.setattr(samples, "split", spy)
     result = onnxzip.optimize(DENSE, calibration=batches())
     assert seen["tune"]
     assert seen["held"]

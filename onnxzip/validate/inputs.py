@@ -40,13 +40,17 @@ _HUGE = 2**28
 _FOLLOWED = ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Transpose", "Slice", "Concat", "Expand")
 
 
-def make_inputs(model: ir.Model, session: Session, *, seed: int = 0, wanted: int = 2) -> list[dict[str, Any]]:
+def make_inputs(
+    model: ir.Model, session: Session, *, seed: int = 0, wanted: int = 2, patience: float = _SLOW
+) -> list[dict[str, Any]]:
     """Up to `wanted` batches on which the original runs: different sizes where axes are dynamic, else different seeds.
+
+    After a run of more than `patience` seconds no further one is tried.
 
     Raises:
         ModelError: an input is no tensor or of a type that cannot be made up, or the original runs on none of the tries.
     """
-    ranges = {v.name or "": _range_of(v) for v in model.graph.inputs}
+    ranges = {v.name or "": range_of(v) for v in model.graph.inputs}
     dynamic = any(not isinstance(d, int) for spec in session.inputs for d in spec.shape)
     batches: list[dict[str, Any]] = []
     reason = "no sizes were tried"
@@ -61,7 +65,7 @@ def make_inputs(model: ir.Model, session: Session, *, seed: int = 0, wanted: int
             reason = str(error)
             continue
         batches.append(batch)
-        if len(batches) == wanted or time.perf_counter() - start > _SLOW:
+        if len(batches) == wanted or time.perf_counter() - start > patience:
             break
     if not batches:
         raise ModelError(reason)
@@ -82,7 +86,7 @@ def _batch(
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     named: dict[str, int] = {}
-    return {spec.name: _array(spec, _shape(spec, sizes, named), ranges.get(spec.name), rng) for spec in specs}
+    return {spec.name: make_array(spec, _shape(spec, sizes, named), ranges.get(spec.name), rng) for spec in specs}
 
 
 def _shape(spec: TensorSpec, sizes: tuple[int, int], named: dict[str, int]) -> tuple[int, ...]:
@@ -96,9 +100,14 @@ def _shape(spec: TensorSpec, sizes: tuple[int, int], named: dict[str, int]) -> t
     return tuple(shape)
 
 
-def _array(
+def make_array(
     spec: TensorSpec, shape: tuple[int, ...], limits: tuple[int, int] | None, rng: np.random.Generator
 ) -> np.ndarray[Any, Any]:
+    """Values for one input, of this shape; `limits` of whole numbers as `range_of` finds them.
+
+    Raises:
+        ModelError: it is too large, or no tensor.
+    """
     if math.prod(shape) > _HUGE:
         raise ModelError(f"input {spec.name!r} of shape {list(shape)} is too large to be made up: give data")
     if spec.dtype is None:
@@ -115,7 +124,7 @@ def _array(
     return rng.integers(low, min(high, np.iinfo(spec.dtype).max), shape).astype(spec.dtype)
 
 
-def _range_of(value: ir.Value) -> tuple[int, int] | None:
+def range_of(value: ir.Value) -> tuple[int, int] | None:
     """From where to below where a whole-number input makes sense: 2 or 3 turns of a Loop, the rows of the smallest table."""
     if any(is_op(node, "Loop") and position == 0 for node, position in _readers(value)):
         return 2, 4

@@ -88,6 +88,33 @@ def test_peer_16_17_shards_merge_to_one_run_and_batches_may_differ_in_shape(tmp_
     assert one != collect(model, names, data[1:], model_digest="m")
 
 
+def test_extremes_of_the_first_batch_stay_however_many_follow_peer_17() -> None:
+    """failures.md 17: nothing is thrown away, at the start, in the middle or at the end."""
+    for place in (0, 20, 40):
+        data = feeds(*[2] * 41)
+        data[place]["x"][1, 1, 3, 3] = 300
+        data[place]["x"][0, 0, 4, 4] = -355
+        found = collect(cnn(), ["x"], data)["x"]
+        assert (found.low, found.high) == (-355, 300)
+
+
+def test_one_run_of_each_batch_serves_every_statistic_peer_20(monkeypatch: pytest.MonkeyPatch) -> None:
+    """failures.md 20: what calibration costs, in runs, which no loaded machine changes: one a batch, whatever is asked for."""
+    model, data, runs = cnn(), feeds(2, 3, 1, 2), 0
+    run = Session.run
+
+    def counted(self: Session, *arguments: object) -> dict[str, np.ndarray]:
+        nonlocal runs
+        runs += 1
+        return run(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Session, "run", counted)
+    for names in (["c"], ["x", "c", "r", "p", "f", "y"]):
+        runs = 0
+        collect(model, names, data)
+        assert runs == len(data)
+
+
 def test_fast_takes_the_first_four_batches_and_every_second_one_behind_them() -> None:
     model, data, names = cnn(), feeds(*[1, 40, 3, 33, 40, 2, 9, 1, 5]), ["x", "c", "f"]
     fast = collect(model, names, data, effort="fast", threads=1)

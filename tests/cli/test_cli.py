@@ -277,3 +277,16 @@ def test_the_opset_is_raised_where_it_is_asked_for(small, tmp_path):
 
 def test_contrib_operators_can_be_allowed(small, tmp_path):
     assert onnxzip("optimize", small, "-o", tmp_path / "out.onnx", "--allow-contrib").exit_code == 0
+
+
+def test_int8_without_data_has_to_be_allowed_and_says_what_it_is(tmp_path):
+    out = tmp_path / "out.onnx"
+    refused = onnxzip("optimize", DENSE, "-o", out, "--preset", "int8")
+    assert refused.exit_code == 2
+    assert "--allow-unverified" in refused.output
+    assert not out.exists()
+    allowed = onnxzip("optimize", DENSE, "-o", out, "--preset", "int8", "--allow-unverified", "--objective", "size")
+    assert allowed.exit_code == 0, allowed.output
+    assert "made up" in allowed.output
+    assert "give real data" in " ".join(allowed.output.split())
+    assert out.stat().st_size < 0.35 * DENSE.stat().st_size
