@@ -10,7 +10,7 @@ import pytest
 
 from onnxzip.model.save import to_proto
 from onnxzip.quantize import QuantPlan, insert, make_plan
-from onnxzip.quantize.recipes import MARGIN_DB, METHODS, Recipes
+from onnxzip.quantize.recipes import MARGIN_DB, METHODS, Recipe, Recipes
 from onnxzip.quantize.targets import target_row
 from tests.helpers.graphs import model
 from tests.quantize.audit import conv_net, dense, normal, sqnr
@@ -54,7 +54,7 @@ CASES: Mapping[str, tuple[Callable[[], ir.Model], Callable[[], list[Feed]]]] = {
 def test_a_plan_that_was_written_and_read_gives_the_same_bytes(name: str, target: str) -> None:
     build, data = CASES[name]
     net = build()
-    plan, first = recipes(net, data(), target).make("mse", {})
+    plan, first = recipes(net, data(), target).make(Recipe("mse", {}))
     assert any(w.rounding for w in plan.weights)
     assert any(n.bias for n in plan.nodes) == (
         (name, target) != ("tokens", "openvino")
@@ -69,16 +69,16 @@ def test_a_plan_that_was_written_and_read_gives_the_same_bytes(name: str, target
 
 def test_two_recipes_make_the_same_plans() -> None:
     net = tokens_net()
-    plans = [[r.plan(m, {}) for m in METHODS] for r in (recipes(net, tokens()), recipes(net, tokens()))]
+    plans = [[r.plan(Recipe(m, {})) for m in METHODS] for r in (recipes(net, tokens()), recipes(net, tokens()))]
     assert plans[0] == plans[1]
     shared = recipes(net, tokens())
-    assert [shared.plan(m, {}) for m in METHODS[::-1]] == plans[0][::-1]  # whatever was made before
+    assert [shared.plan(Recipe(m, {})) for m in METHODS[::-1]] == plans[0][::-1]  # whatever was made before
 
 
 def test_what_is_fitted_is_nearer_to_the_float_model() -> None:
     net, data = tokens_net(), tokens()
     made = recipes(net, data)
-    fitted = made.make("mse", {})[1]
+    fitted = made.make(Recipe("mse", {}))[1]
     plain = insert(net, make_plan(net, evidence(net, data).statistics, method="mse"))
     assert sqnr(net, fitted, data[0]) > sqnr(net, plain, data[0]) + 2
 
@@ -86,7 +86,7 @@ def test_what_is_fitted_is_nearer_to_the_float_model() -> None:
 def test_nodes_that_are_kept_float_are_left_alone() -> None:
     net = tokens_net()
     keep = {net.graph[0]: "asked"}
-    plan = recipes(net, tokens()).plan("mse", keep)
+    plan = recipes(net, tokens()).plan(Recipe("mse", keep))
     assert [n.output for n in plan.nodes if n.weight] == ["y"]
     assert "x" not in {s.tensor for s in plan.sites}
 
@@ -98,10 +98,10 @@ def best_of(monkeypatch: pytest.MonkeyPatch, errors: dict[str, float]) -> str:
     for batch in data:
         batch["x"][rng.integers(16), 3] *= 20  # ranges differ between methods
     made = recipes(net, data)
-    by_content = {content(made.make(m, {})[1]): m for m in METHODS}
+    by_content = {content(made.make(Recipe(m, {}))[1]): m for m in METHODS}
     assert len(by_content) == len(METHODS)
     monkeypatch.setattr("onnxzip.quantize.recipes.output_error", lambda model, *_: errors[by_content[content(model)]])
-    return made.best({}, data)
+    return made.best({}, data)[0].method
 
 
 STEP = 10 ** (MARGIN_DB / 10)
@@ -134,7 +134,7 @@ def test_the_choice_is_made_by_the_outputs() -> None:
     for batch in data:
         batch["x"][0, 0, 0, 0] = 300
     made = recipes(net, data)
-    assert made.best({}, data) != "minmax"
+    assert made.best({}, data)[0].method != "minmax"
 
 
 def test_a_network_that_gives_nan_in_int8_gets_a_plan() -> None:
@@ -146,12 +146,12 @@ def test_a_network_that_gives_nan_in_int8_gets_a_plan() -> None:
         k=np.float32(1e-4),
     )
     data = correlated(32, 50)
-    assert recipes(net, data).best({}, data) in METHODS
+    assert recipes(net, data).best({}, data)[0].method in METHODS
 
 
 def test_targets_that_cannot_be_asked_here_are_not_audited() -> None:
     net, data = conv_net(CHAIN), images(16)
     made = recipes(net, data, "tensorrt")
-    plan, findings = made.settled("mse", {})
+    plan, findings = made.settled(Recipe("mse", {}))
     assert findings == ()
-    assert plan == made.plan("mse", {})
+    assert plan == made.plan(Recipe("mse", {}))
