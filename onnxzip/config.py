@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from onnxzip.errors import UsageError
 
-Preset = Literal["exact", "int8", "weights8"]
+Preset = Literal["exact", "int8", "weights8", "weights4", "fp16"]
 Target = Literal["cpu", "cpu-avx2"]
 Objective = Literal["speed", "size"]
 Prefer = Literal["bytes", "nodes"]
@@ -60,8 +60,9 @@ class Config:
     """What `optimize` is to do.
 
     Attributes:
-        preset: "exact" (no data needed), "int8" (needs calibration data), "weights8" (weights stored as int8, arithmetic in
-            float: smaller, not faster), or None: "int8" with data, else "exact".
+        preset: "exact" (no data needed), "int8" (needs calibration data), "weights8" and "weights4" (weights stored in 8 or 4 bits, rounded
+            on data where there is some, arithmetic in float: smaller, not faster), "fp16" (weights and arithmetic in float16, inputs
+            and outputs as they are), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8.
         objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
         prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,

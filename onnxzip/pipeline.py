@@ -24,7 +24,10 @@ from onnxzip.model.walk import count_nodes
 from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
 from onnxzip.pruning import check_prune, eliminate_channels, prune_channels
-from onnxzip.quantize.choose import Choice, quantize, quantize_weights
+from onnxzip.quantize.choice import Choice
+from onnxzip.quantize.choose import quantize
+from onnxzip.quantize.choose_weights import quantize_weights
+from onnxzip.quantize.half import to_half
 from onnxzip.quantize.plan import quantizable
 from onnxzip.records import RunRecord
 from onnxzip.report import Report
@@ -74,7 +77,7 @@ def optimize(
     session = session_of(loaded, level="none")
     preset = _preset(config, has_data=calibration is not None)
     check_prune(config, has_data=calibration is not None)
-    tunes = preset == "int8" or config.prune is not None
+    tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
     tuning, held_out = _data(loaded, session, calibration, evaluation, config, tunes=tunes)
     source = "held-out" if tunes and evaluation is None else "given"
     ledger = Ledger(loaded, session, held_out, source, config, observer)
@@ -87,8 +90,10 @@ def optimize(
         _quantize(ledger, quantize(ledger.best, tuning, config, observer))
         if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
             _quantize_instead(ledger, quantize(unpruned, tuning, config, observer))
-    if preset == "weights8":
-        _quantize(ledger, quantize_weights(ledger.best, config))
+    if preset in ("weights8", "weights4"):
+        _quantize(ledger, quantize_weights(ledger.best, config, tuning, observer))
+    if preset == "fp16":
+        _quantize(ledger, to_half(ledger.best, config))
     return _result(loaded, ledger, preset, (tuning, held_out))
 
 
@@ -100,7 +105,7 @@ def _preset(config: Config, *, has_data: bool) -> Preset:
     preset: Preset = config.preset or ("int8" if has_data else "exact")
     if preset == "exact" and (config.plan or config.keep_float):
         raise UsageError(
-            "a plan or nodes to keep float make sense with int8 or weights8 only: give calibration data, or a preset"
+            "a plan or nodes to keep float make sense with int8, weights8, weights4 or fp16 only: give calibration data, or a preset"
         )
     return preset
 
@@ -158,7 +163,7 @@ def _rewrite(ledger: Ledger) -> None:
 
 
 def _quantize(ledger: Ledger, choice: Choice) -> None:
-    """int8 is kept if it holds the budget on data that it never saw."""
+    """Smaller numbers are kept if they hold the budget on data that they never saw."""
     ledger.plan = choice.plan
     if choice.model is None:
         ledger.notes += (choice.summary,)

@@ -1,45 +1,23 @@
-"""The whole of this room in one call: calibrate, plan, insert, and refuse what would make the file larger."""
+"""int8 in one call: calibrate, plan, insert, and refuse what would make the file larger."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import onnx_ir as ir
 
 from onnxzip.calibrate.collect import collect
 from onnxzip.config import Config
-from onnxzip.errors import ModelError, UsageError
-from onnxzip.model.save import model_bytes
 from onnxzip.progress import SILENT, Observer
-from onnxzip.quantize.insert import insert
-from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
+from onnxzip.quantize.choice import Choice, put_in, read_plan
+from onnxzip.quantize.plan import make_plan, observe
 from onnxzip.quantize.ranges import TensorStatistics
-from onnxzip.quantize.schema import QuantPlan
 from onnxzip.quantize.targets import resolved
 from onnxzip.runtime import Batch
 
 METHOD = "mse"
 """How ranges are chosen: by the expected squared error of each tensor. Never the worst of the three on any network that was
 measured, and best on most. Letting the methods compete on a few tuning batches chose worse: 8 single samples mislead."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What quantization came to.
-
-    Attributes:
-        model: the quantized model, or None: then `summary` says why there is none.
-        plan: the plan, or None when none could be made.
-        summary: one sentence.
-        notes: what stays float and why.
-    """
-
-    model: ir.Model | None
-    plan: QuantPlan | None
-    summary: str
-    notes: tuple[str, ...] = ()
 
 
 def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: Observer = SILENT) -> Choice:
@@ -56,61 +34,8 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
         DataError: the model gives NaN or Inf on the data.
     """
     if config.plan is not None:
-        return _put_in(model, _read_plan(config))
+        return put_in(model, read_plan(config))
     target = resolved(config.target)
     tensors = observe(model, target, config.keep_float)
     statistics: Mapping[str, TensorStatistics] = collect(model, tensors, data, observer=observer) if tensors else {}
-    return _put_in(model, make_plan(model, statistics, target, method=METHOD, keep_float=config.keep_float))
-
-
-def quantize_weights(model: ir.Model, config: Config) -> Choice:
-    """Store the weights as int8 and leave everything else float; needs no data. Arguments and errors as for `quantize`."""
-    if config.plan is not None:
-        plan = _read_plan(config)
-        if plan.sites:
-            raise UsageError(
-                f"{config.plan}: the plan quantizes activations too, which preset weights8 does not: use preset int8, with data"
-            )
-        return _put_in(model, plan)
-    return _put_in(model, make_weights_plan(model, config.target, keep_float=config.keep_float))
-
-
-def _put_in(model: ir.Model, plan: QuantPlan) -> Choice:
-    notes = _notes(plan)
-    if not plan.nodes:
-        return Choice(None, plan, next(iter(plan.notes), "nothing to quantize: the plan is empty"), notes)
-    try:
-        result = insert(model, plan)
-    except ModelError as error:  # the opset cannot be raised
-        return Choice(None, plan, f"not quantized: {error}", notes)
-    before, after = model_bytes(model), model_bytes(result)
-    if after > before:
-        return Choice(None, plan, f"not quantized: the file would grow from {before} to {after} bytes", notes)
-    return Choice(result, plan, _summary(plan), notes)
-
-
-def _summary(plan: QuantPlan) -> str:
-    kernels = sum(bool(n.weight) for n in plan.nodes)
-    if plan.sites:
-        return f"{kernels} nodes with weights run in int8, {len(plan.left)} stay float"
-    return f"the weights of {kernels} nodes are stored in int8, {len(plan.left)} nodes stay float"
-
-
-def _read_plan(config: Config) -> QuantPlan:
-    if config.keep_float:
-        raise UsageError("keep_float has no say when a plan is replayed: edit the plan, or leave one of them out")
-    path = Path(config.plan or "")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path}: the plan cannot be read ({error}). Give the path of a plan that onnxzip wrote."
-        ) from error
-    try:
-        return QuantPlan.from_json(text)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
-
-
-def _notes(plan: QuantPlan) -> tuple[str, ...]:
-    return (*plan.notes, *(f"{n.op} {n.node!r} stays float: {n.reason}" for n in plan.left))
+    return put_in(model, make_plan(model, statistics, target, method=METHOD, keep_float=config.keep_float))

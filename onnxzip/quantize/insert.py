@@ -8,7 +8,8 @@ What each role of a planned node means:
  5. token        (a MatMul) reads its weights through DequantizeLinear(int8), its activation x as DQ(Q(x / m)) with m = max |x| of each
                  row, and its result is multiplied by m: one scale for each token, in standard operators. A smoothed x is divided
                  by its factors first.
- 6. stored       reads its weights through DequantizeLinear(int8), and computes in float.
+ 6. stored       reads its weights through DequantizeLinear(int8, or uint4 in blocks), and computes in float. Weights that only Gemms with
+                 transB read are stored transposed: onnxruntime makes MatMulNBits of DQ and MatMul, or of DQ and Gemm without transB.
  7. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
  8. join, pass   read their activations through the DQ of their sites.
 Each site gets one QuantizeLinear and one DequantizeLinear; "all" readers, a graph output included, or the planned ones read the latter.
@@ -34,13 +35,16 @@ from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.walk import is_op
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import bias_scales, quantize_bias
-from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
+from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.targets import target_row
 from onnxzip.quantize.tokens import normalized, smoothed
-from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of
+from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of, transposed
 
 PER_AXIS_OPSET = 13
 """First opset whose DequantizeLinear has an axis."""
+
+BLOCK_OPSET, BLOCK_IR = 21, 10
+"""First opset whose DequantizeLinear has blocks, and first version of the format that has 4-bit integers."""
 
 DEFAULT_AXIS = 1
 """Its default, which needs no bytes."""
@@ -52,7 +56,7 @@ READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass"})
 
 
 def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
-    """A quantized copy of `model`. Its opset is raised to 13 where it is lower; a plan without nodes gives a plain copy.
+    """A quantized copy of `model`. Its opset is raised to 13 where it is lower, to 21 for blocks; a plan without nodes gives a plain copy.
 
     Raises:
         UsageError: the plan does not fit the model; the node or tensor is named.
@@ -61,7 +65,9 @@ def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
     result = model.clone()
     if not plan.nodes:
         return result
-    result = raise_opset(result, PER_AXIS_OPSET)
+    blocks = any(w.block for w in plan.weights)
+    result = raise_opset(result, BLOCK_OPSET if blocks else PER_AXIS_OPSET)
+    result.ir_version = max(result.ir_version, BLOCK_IR if blocks else 0)
     _Inserter(result, plan).run()
     return result
 
@@ -76,6 +82,7 @@ class _Inserter:
         self.sites = {s.tensor: s for s in plan.sites}
         self.row = target_row(plan.target)
         self.weights = integer_weights(plan, self.nodes, self.row)
+        self.turned = transposed(plan, self.nodes)
         self.stored: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self.dequantized: dict[str, ir.Value] = {}
 
@@ -102,32 +109,65 @@ class _Inserter:
         content = np.asarray(
             content, order="C"
         )  # ascontiguousarray would make a vector of a scalar, and the fusions want scalars
-        key = (content.dtype.str, content.shape, content.tobytes())
+        key = (content.dtype.name, content.shape, content.tobytes())
         if key not in self.stored:
             self.stored[key] = add_constant(self.graph, content, self.names.fresh(hint))
         return self.stored[key]
 
     def _dequantize(
-        self, before: ir.Node, codes: ir.Value, scales: NDArray[np.float32], axis: int, zero: ir.Value | None
+        self, before: ir.Node, codes: ir.Value, scales: ir.Value, axis: int, zero: ir.Value | None, block: int = 0
     ) -> ir.Value:
-        """DequantizeLinear of a constant, per axis, placed before a node."""
-        inputs = [codes, self._store("scale", scales)] + ([zero] if zero is not None else [])
+        """DequantizeLinear of a constant, per axis or in blocks along it, placed before a node."""
+        inputs = [codes, scales] + ([zero] if zero is not None else [])
         node = new_node("DequantizeLinear", inputs, self.names.fresh("dq"), axis=axis)
+        if block:
+            node.attributes["block_size"] = ir.AttrInt64("block_size", block)
         if axis == DEFAULT_AXIS:
             del node.attributes["axis"]
         self.graph.insert_before(before, node)
         return node.outputs[0]
 
+    def _scales(self, before: ir.Node, scales: NDArray[np.float32], entry: Weight) -> ir.Value:
+        """The scales of weights; those of half the bytes through a Cast, which the runtime does once, when it loads."""
+        if not entry.half:
+            return self._store("scale", scales)
+        cast = new_node(
+            "Cast",
+            [self._store("scale", scales.astype(np.float16))],
+            self.names.fresh("scale"),
+            to=int(ir.DataType.FLOAT),
+        )
+        self.graph.insert_before(before, cast)
+        return cast.outputs[0]
+
     # Weights and biases
 
     def _weight(self, entry: PlannedNode, node: ir.Node) -> None:
+        turned = entry.weight in self.turned
         if entry.weight not in self.dequantized:
             weight = self.weights[entry.weight][1]
-            zero = self._store("zero", np.zeros(len(weight.scales), np.int8)) if weight.entry.zero_points else None
+            zeros: NDArray[np.generic] | None = weight.zeros
+            if weight.entry.zero_points:
+                zeros = np.zeros(len(weight.scales), np.int8)
+            codes, scales, axis = weight.codes, weight.scales, weight.entry.axis
+            if turned:
+                codes, scales, zeros, axis = codes.T, scales.T, None if zeros is None else zeros.T, 1 - axis
+            block = weight.entry.block
             self.dequantized[entry.weight] = self._dequantize(
-                node, self._codes(entry.weight), weight.scales, weight.entry.axis, zero
+                node,
+                self._integers("weight", codes, weight.entry),
+                self._scales(node, scales, weight.entry),
+                1 - axis if block else axis,
+                None if zeros is None else self._integers("zero", zeros, weight.entry),
+                block,
             )
         node.replace_input_with(1, self.dequantized[entry.weight])
+        if turned:
+            del node.attributes["transB"]
+
+    def _integers(self, hint: str, codes: NDArray[np.generic], entry: Weight) -> ir.Value:
+        """An initializer of integers, of 4 bits where the plan says so."""
+        return self._store(hint, codes if entry.dtype == "int8" else codes.astype(ir.DataType.UINT4.numpy()))
 
     def _codes(self, name: str) -> ir.Value:
         return self._store("weight", self.weights[name][1].codes)
@@ -152,13 +192,13 @@ class _Inserter:
         if entry.op == "MatMul":
             reader = next(u.node for u in node.outputs[0].uses())
             index = next(i for i, v in enumerate(reader.inputs) if v is not node.outputs[0])
-        _set_input(reader, index, self._dequantize(reader, codes, scales, 0, None))
+        _set_input(reader, index, self._dequantize(reader, codes, self._store("scale", scales), 0, None))
 
     def _table(self, entry: PlannedNode, node: ir.Node) -> None:
         weight: IntegerWeight = self.weights[entry.weight][1]
         rows, fresh = node.inputs[1], self.names.fresh
         rank = weight.codes.ndim
-        scales = self._store("scale", weight.scales.reshape(-1, *[1] * (rank - 1)))
+        scales = self._scales(node, weight.scales.reshape(-1, *[1] * (rank - 1)), weight.entry)
         codes = new_node("Gather", [self._codes(entry.weight), rows], fresh("row"))
         cast = new_node("Cast", [codes.outputs[0]], fresh("row"), to=int(ir.DataType.FLOAT))
         scale = new_node("Gather", [scales, rows], fresh("row"))
