@@ -9,15 +9,26 @@ from typing import Literal, get_args
 from onnxzip.errors import UsageError
 
 Preset = Literal["exact", "int8", "weights8", "weights4", "fp16"]
-Target = Literal["cpu", "cpu-avx2"]
+Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
 Objective = Literal["speed", "size"]
 Prefer = Literal["bytes", "nodes"]
+Calibrate = Literal["full", "fast"]
 PruneBy = Literal["multiply-adds", "parameters"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 TARGETS: tuple[str, ...] = get_args(Target)
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 PREFERENCES: tuple[str, ...] = get_args(Prefer)
+CALIBRATE: tuple[str, ...] = get_args(Calibrate)
 PRUNE_BY: tuple[str, ...] = get_args(PruneBy)
+
+_NAMED = {
+    "target": TARGETS,
+    "objective": OBJECTIVES,
+    "prefer": PREFERENCES,
+    "calibrate": CALIBRATE,
+    "prune_by": PRUNE_BY,
+}
+"""Settings that are one of a few names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +74,8 @@ class Config:
         preset: "exact" (no data needed), "int8" (needs calibration data), "weights8" and "weights4" (weights stored in 8 or 4 bits, rounded
             on data where there is some, arithmetic in float: smaller, not faster), "fp16" (weights and arithmetic in float16, inputs
             and outputs as they are), or None: "int8" with data, else "exact".
-        target: where the model will run; decides dtypes and placement of int8.
+        target: where the model will run; decides dtypes and placement of int8. "cpu" (onnxruntime on this CPU), "cpu-avx2" (x86 without VNNI),
+            "arm64", "tensorrt", "openvino", "qnn" (8-bit activations), "qnn16" (16-bit activations, 8-bit weights).
         objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
         prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,
             even where the file grows by it.
@@ -75,9 +87,12 @@ class Config:
         budget: what the lossy steps may cost.
         keep_float: patterns (regular expressions over node names, or exact operator types) that stay float.
         plan: path of a quantization plan (JSON) to replay instead of deciding anew.
+        calibrate: "full": the ranges of int8 come from every calibration batch; "fast": from the first four and every second one behind them, in
+            about half the time.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
-        measure_speed: measure the paired latency of original and result; None: when there is data to time it on.
+        measure_speed: measure the paired latency of original and result; None: when there is data to time it on, and this machine
+            is the target.
         verify_each: compare numbers with the original after every pass, not once after all of them (slower).
         opset: raise the model to this version of the standard operators first, so that more of it can become one operator;
             None: leave it at its own.
@@ -97,6 +112,7 @@ class Config:
     budget: Budget = field(default_factory=Budget)
     keep_float: tuple[str, ...] = ()
     plan: str | os.PathLike[str] | None = None
+    calibrate: Calibrate = "full"
     keep_defaults: bool = False
     held_out: float = 0.33
     measure_speed: bool | None = None
@@ -109,14 +125,9 @@ class Config:
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in PRESETS:
             raise UsageError(f"preset {self.preset!r} is not known: choose one of {', '.join(PRESETS)}")
-        if self.target not in TARGETS:
-            raise UsageError(f"target {self.target!r} is not known: choose one of {', '.join(TARGETS)}")
-        if self.objective not in OBJECTIVES:
-            raise UsageError(f"objective {self.objective!r} is not known: choose one of {', '.join(OBJECTIVES)}")
-        if self.prefer not in PREFERENCES:
-            raise UsageError(f"prefer {self.prefer!r} is not known: choose one of {', '.join(PREFERENCES)}")
-        if self.prune_by not in PRUNE_BY:
-            raise UsageError(f"prune_by {self.prune_by!r} is not known: choose one of {', '.join(PRUNE_BY)}")
+        for name, known in _NAMED.items():
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} {getattr(self, name)!r} is not known: choose one of {', '.join(known)}")
         self._check_prune()
         if not isinstance(self.budget, Budget):
             raise UsageError(f"budget must be an onnxzip.Budget, not {type(self.budget).__name__}")

@@ -23,6 +23,7 @@ from onnxzip.model.save import model_bytes
 from onnxzip.model.signature import signature
 from onnxzip.progress import Observer
 from onnxzip.quantize.schema import QuantPlan
+from onnxzip.quantize.targets import runs_here
 from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
 from onnxzip.runtime import Session
 from onnxzip.validate.inputs import make_inputs
@@ -49,6 +50,7 @@ class Ledger:
         best: the smallest model so far that holds what it must.
         stages: what each stage did.
         notes: what the user should know about model and data.
+        here: whether this machine is the target, so that its speed can be measured.
         plan: the quantization plan that was tried last, or None.
         original_bytes: the bytes of the original, its external data included.
         unverified: why numbers could not be compared, or None.
@@ -69,6 +71,9 @@ class Ledger:
         self.original_bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
         self._level, self._deployed = self._deploy(session)
+        self.here = runs_here(config.target)
+        if not self.here and config.measure_speed is None:
+            self.notes += (f"speed is not measured: this machine is not the target ({config.target})",)
         self._probe = self._make_probe(session)
         self._candidate: tuple[ir.Model, Session] | None = None
         self._started = time.perf_counter()
@@ -116,10 +121,13 @@ class Ledger:
         return exact_problem(metrics, self._noise, self._types)
 
     def _session_of(self, candidate: ir.Model) -> Session:
-        """A candidate as it will be deployed. The last one is kept: what was checked is mostly what the verdict is on."""
+        """A candidate as it will be deployed; one for another machine as its file says, for integer kernels round as they like.
+
+        The last one is kept: what was checked is mostly what the verdict is on.
+        """
         if self._candidate is None or self._candidate[0] is not candidate:
             self._candidate = None  # its weights are let go first
-            self._candidate = candidate, Session(candidate, level=self._level)
+            self._candidate = candidate, Session(candidate, level=self._level if self.here else "none")
         return self._candidate[1]
 
     @cached_property
@@ -204,7 +212,7 @@ class Ledger:
     def verdict(self, candidate: ir.Model, *, lossy: bool, timed: bool = True) -> Verdict:
         """Hold a candidate against the budget, on held-out data where there is some; without its speed where not `timed`.
 
-        Both models run as they will be deployed: with all of the runtime's optimizations.
+        Both models run as they will be deployed: with all of the runtime's optimizations; a candidate for another machine without.
         """
         size_ratio = model_bytes(candidate) / self.original_bytes
         if self._probe is None or self.unverified is not None:
@@ -232,7 +240,7 @@ class Ledger:
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed
         if wanted is None:
-            wanted = self._held_out is not None or self.config.budget.min_speedup is not None
+            wanted = self.here and (self._held_out is not None or self.config.budget.min_speedup is not None)
         if not wanted:
             return None
         return self.paired(self.original, candidate)

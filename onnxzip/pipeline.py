@@ -29,6 +29,7 @@ from onnxzip.quantize.choose import quantize
 from onnxzip.quantize.choose_weights import quantize_weights
 from onnxzip.quantize.half import to_half
 from onnxzip.quantize.plan import quantizable
+from onnxzip.quantize.targets import runs_here
 from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
@@ -77,6 +78,7 @@ def optimize(
     session = session_of(loaded, level="none")
     preset = _preset(config, has_data=calibration is not None)
     check_prune(config, has_data=calibration is not None)
+    _check_speed(config)
     tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
     tuning, held_out = _data(loaded, session, calibration, evaluation, config, tunes=tunes)
     source = "held-out" if tunes and evaluation is None else "given"
@@ -108,6 +110,15 @@ def _preset(config: Config, *, has_data: bool) -> Preset:
             "a plan or nodes to keep float make sense with int8, weights8, weights4 or fp16 only: give calibration data, or a preset"
         )
     return preset
+
+
+def _check_speed(config: Config) -> None:
+    """A limit on speed can only be judged on the machine that the model is for."""
+    if config.budget.min_speedup is None or config.measure_speed is not None or runs_here(config.target):
+        return
+    raise UsageError(
+        f"min_speedup cannot be judged for target {config.target}, which this machine is not: leave it away, or measure there"
+    )
 
 
 def _data(

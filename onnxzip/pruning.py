@@ -164,7 +164,8 @@ def _judge(ledger: Ledger, model: ir.Model, record: Reduction, tried: tuple[str,
 
 def _not_faster(ledger: Ledger, model: ir.Model) -> str | None:
     """Why the result is not worth its loss; None where it is measurably faster, or where speed was not asked for."""
-    if ledger.config.objective != "speed" or ledger.config.measure_speed is False:
+    measured = ledger.here if ledger.config.measure_speed is None else ledger.config.measure_speed
+    if ledger.config.objective != "speed" or not measured:
         return None
     speed = ledger.paired(ledger.best, model)
     if speed.low <= 1 < speed.high:

@@ -208,6 +208,34 @@ def test_min_speedup_is_a_gate():
     assert "speed-up" in result.verdict.reasons[0]
 
 
+@pytest.mark.parametrize("target", ["tensorrt", "openvino", "qnn", "qnn16"])
+def test_speed_is_not_measured_for_a_machine_that_this_one_is_not(target):
+    rng = np.random.default_rng(0)
+    net = model(
+        "agraph (float[4,32] x) => (float[4,16] y) { g = Gemm(x, w, b) r = Relu(g) y = MatMul(r, v) }",
+        w=rng.standard_normal((32, 256)).astype(np.float32),
+        b=rng.standard_normal(256).astype(np.float32),
+        v=rng.standard_normal((256, 16)).astype(np.float32),
+    )
+    batches = [{"x": rng.standard_normal((4, 32)).astype(np.float32)} for _ in range(12)]
+    result = onnxzip.optimize(net, calibration=batches, config=Config(target=target))
+    assert result.verdict.passed
+    assert result.verdict.speed is None
+    assert f"this machine is not the target ({target})" in " ".join(result.report.record.notes)
+    quantize = result.report.record.stages[-1]
+    assert (quantize.name, quantize.kept) == ("quantize", True)
+    assert result.plan is not None
+    assert result.plan.target == target
+    asked = onnxzip.optimize(net, calibration=batches, config=Config(target=target, measure_speed=True))
+    assert asked.verdict.speed is not None
+
+
+def test_a_limit_on_speed_needs_the_target():
+    config = Config(target="tensorrt", budget=Budget(min_speedup=1.5))
+    with pytest.raises(onnxzip.UsageError, match="min_speedup cannot be judged for target tensorrt"):
+        onnxzip.optimize(small(), config=config)
+
+
 def spelled_out(opset: int) -> onnx.ModelProto:
     return onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["" : {opset}]> g (float[N,4] x) => (float[N,4] y)

@@ -117,11 +117,12 @@ def with_stored_weights(path: Path, folder: Path) -> Path:
     return target
 
 
-def open_session(model: onnx.ModelProto, level: Any = ort.GraphOptimizationLevel.ORT_DISABLE_ALL) -> Any:
-    """One thread, on the CPU."""
+def open_session(model: onnx.ModelProto | str, level: Any = ort.GraphOptimizationLevel.ORT_DISABLE_ALL) -> Any:
+    """A model or the path of one, on one thread of the CPU."""
     options = ort.SessionOptions()
     options.graph_optimization_level, options.intra_op_num_threads, options.log_severity_level = level, 1, 4
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    content = model if isinstance(model, str) else model.SerializeToString()
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _feed(path: Path, model: onnx.ModelProto, session: Any) -> dict[str, Any]:

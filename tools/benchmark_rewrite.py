@@ -24,18 +24,15 @@ import argparse
 import importlib
 import importlib.util
 import json
-import multiprocessing
-import os
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import benchmark_checks as checks
+import benchmark_child as child
 import onnx
 
 Row = dict[str, Any]
@@ -103,51 +100,32 @@ MODULES = {
 }
 
 
-def measure(tool: str, path: Path, warm_up: str, pipe: Connection, *, latency: bool) -> None:
-    """One model and one tool, in a process of its own. Sends a row."""
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 1)
-    os.dup2(sink, 2)
-    warnings.simplefilter("ignore")
+def measure(tool: str, path: Path, warm_up: str, latency: bool) -> Row:  # noqa: FBT001 - sent to another process
+    """One model and one tool, in a process of its own."""
+    child.silence()
     for module in MODULES.get(tool, (tool,)):
         importlib.import_module(module)
     TOOLS[tool](warm_up)  # what is set up once in a process counts as import
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    held, start = _peak(), time.perf_counter()
-    try:
-        result = TOOLS[tool](str(path))
-    except BaseException as error:  # noqa: BLE001 - whatever another tool raises
-        pipe.send({"verdict": "crash", "why": f"{type(error).__name__}: {error}"[:200]})
-        return
-    row: Row = {"seconds": time.perf_counter() - start, "megabytes": _peak() - held}
+    held, start = child.forget_peak(), time.perf_counter()
+    result = TOOLS[tool](str(path))
+    row: Row = {"seconds": time.perf_counter() - start, "megabytes": child.peak() - held}
     row |= {"nodes": checks.count_nodes(result.graph), "bytes": result.ByteSize()}
     verdict, why = checks.verdict(path, result)
     row |= {"verdict": verdict, "why": why}
     if latency and tool == "onnxzip" and verdict == "ok":
         row["latency"] = checks.latency(path, result)
-    pipe.send(row)
-
-
-def _peak() -> float:
-    """Peak resident memory of this process in MB (Linux)."""
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+    return row
 
 
 def run(tool: str, path: Path, warm_up: Path, timeout: float, *, latency: bool) -> Row:
     """`measure` in a fresh process, which may crash or hang."""
-    fresh = multiprocessing.get_context("spawn")
-    mine, theirs = fresh.Pipe(duplex=False)
-    process = fresh.Process(target=measure, args=(tool, path, str(warm_up), theirs), kwargs={"latency": latency})
-    process.start()
-    theirs.close()
     try:
-        return mine.recv() if mine.poll(timeout) else {"verdict": "timeout"}
-    except EOFError:
-        return {"verdict": "crash", "why": "the process died"}
-    finally:
-        process.kill()
-        process.join()
+        row: Row = child.run(measure, tool, path, str(warm_up), latency, timeout=timeout)
+        return row
+    except child.Hung:
+        return {"verdict": "timeout"}
+    except child.Lost as error:
+        return {"verdict": "crash", "why": str(error)}
 
 
 def original(path: Path) -> Row:

@@ -1,4 +1,4 @@
-"""What any ONNX model costs, counted in one way whoever made it: multiply-adds of one batch, and parameters.
+"""What any ONNX model costs, counted in one way whoever made it: multiply-adds and activations of one batch, and parameters.
 
 Multiply-adds are those of Conv, ConvTranspose, Gemm and MatMul, in the main graph. Shapes are read off a run of onnxruntime.
 Parameters are the elements of all float initializers and Constant nodes that are read.
@@ -27,7 +27,7 @@ def multiply_adds(model: onnx.ModelProto, feed: Mapping[str, np.ndarray[Any, Any
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
             shapes[node.output[0]] = tuple(node.attribute[0].t.dims)
     wanted = {v for n in nodes for v in (*n.input[:2], n.output[0])} - shapes.keys()
-    shapes |= _run(model, feed, sorted(wanted))
+    shapes |= {name: array.shape for name, array in _run(model, feed, sorted(wanted)).items()}
     return sum(_cost(n, shapes) for n in nodes)
 
 
@@ -43,7 +43,7 @@ def _cost(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def _run(
     model: onnx.ModelProto, feed: Mapping[str, np.ndarray[Any, Any]], names: list[str]
-) -> dict[str, tuple[int, ...]]:
+) -> dict[str, np.ndarray[Any, Any]]:
     wide = onnx.ModelProto.FromString(model.SerializeToString())
     kept = [o for o in wide.graph.output if o.name in names]
     del wide.graph.output[:]
@@ -54,7 +54,17 @@ def _run(
     session = ort.InferenceSession(wide.SerializeToString(), options, providers=["CPUExecutionProvider"])
     given = {i.name for i in session.get_inputs()}
     found = session.run(names, {k: v for k, v in feed.items() if k in given})
-    return {n: a.shape for n, a in zip(names, found, strict=True)}
+    return dict(zip(names, found, strict=True))
+
+
+def activation_bytes(model: onnx.ModelProto, feed: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """Bytes of all tensors that nodes of the main graph make from this batch, were all kept; made from constants alone is none."""
+    made = set(feed)
+    for node in model.graph.node:
+        if made.intersection(node.input):
+            made.update(name for name in node.output if name)
+    arrays = _run(model, feed, sorted(made - feed.keys())).values()
+    return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
 
 
 def parameters(model: onnx.ModelProto) -> int:

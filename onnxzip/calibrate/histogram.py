@@ -8,8 +8,6 @@ wide; its centre, by which it is represented, is off by at most 1/64. Counts are
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -22,8 +20,8 @@ ZERO = BINS // 2
 """Position of the zero bin in value order; smaller positions are negative, larger ones positive."""
 
 _SHIFT = np.uint32(18)
-_PENDING = BINS
-"""Keys to gather before they are counted: counting costs a sweep over all bins, whatever the number of keys."""
+_PENDING = 2 * BINS
+"""Values to gather before they are counted: counting costs a sweep over all bins, whatever the number of values."""
 
 _ORDER = np.concatenate([np.arange(BINS - 1, ZERO - 1, -1), np.arange(ZERO)])
 """Bins in the order of their values: negative numbers have the sign bit set and grow downwards."""
@@ -54,13 +52,13 @@ class Histogram:
     def __init__(self, keys: Keys | None = None, counts: Counts | None = None) -> None:
         self._keys: Keys = np.zeros(0, np.uint16) if keys is None else keys
         self._counts: Counts = np.zeros(0, np.int64) if counts is None else counts
-        self._pending: list[tuple[Keys, int]] = []
+        self._pending: list[tuple[Floats, int]] = []
         self._waiting = 0
 
-    def add(self, keys: Keys, weight: int = 1) -> None:
-        """Count each of `keys` (see `bins_of`) `weight` times."""
-        self._pending.append((keys, weight))
-        self._waiting += len(keys)
+    def add(self, values: Floats, weight: int = 1) -> None:
+        """Count each value of a contiguous array, which is kept for a while and must not change, `weight` times."""
+        self._pending.append((values, weight))
+        self._waiting += len(values)
         if self._waiting >= _PENDING:
             self._settle()
 
@@ -113,12 +111,23 @@ class Histogram:
         if not self._pending:
             return
         pending, self._pending, self._waiting = self._pending, [], 0
-        dense = self._dense()
+        dense = np.zeros(0, np.int64)
         for weight in sorted({w for _, w in pending}):
-            keys: npt.NDArray[Any] = np.concatenate([k for k, w in pending if w == weight])
-            dense += weight * np.bincount(keys, minlength=BINS)
+            counts = np.bincount(bins_of(np.concatenate([v for v, w in pending if w == weight])))
+            counts *= weight
+            dense = counts if not dense.size else _sum(dense, counts)
+        if self._keys.size:
+            dense = _sum(dense, np.zeros(int(self._keys[-1]) + 1, np.int64))
+            dense[self._keys] += self._counts
         settled = _sparse(dense)
         self._keys, self._counts = settled._keys, settled._counts
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    """The sum of counts of the first bins, as many as the longer has."""
+    longer, shorter = (one, other) if one.size >= other.size else (other, one)
+    longer[: shorter.size] += shorter
+    return longer
 
 
 def _sparse(dense: Counts) -> Histogram:

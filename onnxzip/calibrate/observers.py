@@ -25,7 +25,7 @@ from onnxzip.files import replacing
 
 __all__ = ["Statistics", "TensorStatistics"]
 
-_FORMAT = "onnxzip statistics 1"
+_FORMAT = "onnxzip statistics 2"
 _HISTOGRAMS = ("exact", "body", "tails")
 
 

@@ -60,16 +60,16 @@ class Site:
         return (shape[0], *sizes)
 
     def rows(self, values: np.ndarray, where: Ids) -> np.ndarray:
-        """The rows at these positions of the flattened grid, shape (rows, K, taps), in float64."""
+        """The rows at these positions of the flattened grid, shape (rows, K, taps), in the dtype of the values."""
         if self.kind == "rows":
-            return values.reshape(-1, values.shape[-1])[where][:, :, None].astype(np.float64)
+            return values.reshape(-1, values.shape[-1])[where][:, :, None]
         if self.kind == "columns":
-            return values[:, where].T[:, :, None].astype(np.float64)
+            return values[:, where].T[:, :, None]
         places = np.unravel_index(where, self.grid(values.shape))
         if self.kind == "points":
             return _at(values, places)[:, :, None]
         pads = self._pads(values.shape)
-        out = np.empty((len(where), values.shape[1], self.taps))
+        out = np.empty((len(where), values.shape[1], self.taps), values.dtype)
         for tap, offsets in enumerate(np.ndindex(self.kernel)):
             index, inside = [places[0]], np.ones(len(where), np.bool_)
             for axis, offset in enumerate(offsets):
@@ -146,4 +146,4 @@ def sample(grid: tuple[int, ...], limit: int, batch: int, allowed: Flags | None 
 def _at(values: np.ndarray, places: tuple[Ids, ...]) -> np.ndarray:
     """Elements (rows, channels) of an array (batch, channels, ...) at places along all axes but the channels."""
     picked: np.ndarray = np.moveaxis(values, 1, -1)[places]
-    return picked.astype(np.float64)
+    return picked

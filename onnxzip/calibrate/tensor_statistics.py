@@ -2,15 +2,15 @@
 
 A uniform sample misses the tail, and the tail decides the clip. Counting every element can cost as much as a small model does. So:
 
-    body    every s-th element, about 512 an array; counted s times each
-    tails   the maximum (and minimum) over blocks of B = 16 elements, of which every element is in one
+    body    every s-th element, 512 to 1023 an array; counted s times each
+    tails   the maximum (and minimum) over blocks of B = 64 elements, of which every element is in one (see `blocks`)
             P(x <= t) = P(maximum of a block <= t)^(1/B), and likewise for minima
 
-The tails are used above the median of the block extremes, that is for about the outermost 4 % of each side, the body below.
+The tails are used above the median of the block extremes, that is for about the outermost 1 % of each side, the body below.
 
 Exact (in float32, to which all other types are cast): `low`, `high`, `count`; the distribution (up to the width of a bin, see `histogram`) of arrays up to 4096 elements.
 Estimated: the distribution of larger arrays. The formula holds for independent elements; a block takes elements that
-lie n/16 apart, with a stride that shares no factor with the size of the array, so that no axis lines up with it. Elements
+lie n/64 apart, with a stride that shares no factor with the size of the array, so that no axis lines up with it. Elements
 that go together still (neighbours in images) make the estimate of the tail lighter than it is, at most B times.
 
 Cases, one array at a time:
@@ -26,19 +26,18 @@ from __future__ import annotations
 
 import math
 import zlib
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onnxzip.calibrate.histogram import CENTRES, ZERO, Floats, Histogram, bins_of
+from onnxzip.calibrate.blocks import BLOCK, extremes_of, stride
+from onnxzip.calibrate.histogram import CENTRES, ZERO, Floats, Histogram
 from onnxzip.errors import DataError
 
 Doubles = npt.NDArray[np.float64]
 State = tuple[tuple[float, float], tuple[int, int], tuple[Histogram, Histogram, Histogram]]
 
-BLOCK = 16
 SAMPLE = 512
 SMALL = 4096
 
@@ -73,27 +72,25 @@ class TensorStatistics:
         if flat.size == 0:
             return
         if flat.size <= SMALL:
-            low, high = flat.min(), flat.max()
+            low, high = float(flat.min()), float(flat.max())
             _refuse_not_finite(low, high, name)
-            self._exact.add(bins_of(flat))
+            self._exact.add(flat.copy())
         else:
             low, high = self._update_large(flat, name)
         self.count += flat.size
-        self.low, self.high = min(self.low, float(low) + 0.0), max(self.high, float(high) + 0.0)  # -0 becomes 0
+        self.low, self.high = min(self.low, low + 0.0), max(self.high, high + 0.0)  # -0 becomes 0
 
-    def _update_large(self, flat: Floats, name: str) -> tuple[np.float32, np.float32]:
-        blocks = _blocks(flat)
-        maxima = blocks.max(0)
-        low, high = flat.min(), maxima.max()
-        _refuse_not_finite(low, high, name)
-        step = _stride(flat.size // SAMPLE, flat.size)
-        start = zlib.crc32(maxima[:64].tobytes()) % step  # another place in each array, yet the same for the same array
-        self._body.add(bins_of(flat[start::step].copy()), step)
-        self._tails.add(bins_of(np.maximum(maxima, np.float32(0), out=maxima)))
-        if low < 0:
-            self._tails.add(bins_of(np.minimum(blocks.min(0), np.float32(0))))
-        self._blocks += maxima.size
-        return low, high
+    def _update_large(self, flat: Floats, name: str) -> tuple[float, float]:
+        found = extremes_of(flat)
+        _refuse_not_finite(found.low, found.high, name)
+        first = found.sides[0]
+        step = stride(flat.size // SAMPLE, flat.size)
+        start = zlib.crc32(first[:64].tobytes()) % step  # another place in each array, yet the same for the same array
+        self._body.add(flat[start::step].copy(), step)
+        for extremes in found.sides:
+            self._tails.add(extremes)
+        self._blocks += first.size
+        return found.low, found.high
 
     def merge(self, other: TensorStatistics) -> TensorStatistics:
         """The statistics of both together. Equal to one run over all arrays, in any order."""
@@ -168,23 +165,10 @@ def _as_floats(array: npt.NDArray[Any], name: str) -> Floats:
     return np.ascontiguousarray(array, np.float32).reshape(-1)
 
 
-def _refuse_not_finite(low: np.float32, high: np.float32, name: str) -> None:
-    if not (np.isfinite(low) and np.isfinite(high)):
-        what = "NaN" if np.isnan(low) or np.isnan(high) else "infinity"
+def _refuse_not_finite(low: float, high: float, name: str) -> None:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        what = "NaN" if math.isnan(low) or math.isnan(high) else "infinity"
         raise DataError(
             f"tensor {name!r} takes the value {what} on this data, so it has no range. "
             "Check the data and the model there, or keep the nodes around it in float."
         )
-
-
-def _blocks(flat: Floats) -> Floats:
-    """A view (16, m) of which each column is a block; every element is in one, a few at the seams in two."""
-    step = _stride(flat.size // BLOCK, flat.size)
-    size = flat.itemsize
-    return np.ndarray((BLOCK, flat.size - (BLOCK - 1) * step), flat.dtype, flat, strides=(step * size, size))
-
-
-@lru_cache(4096)
-def _stride(wanted: int, size: int) -> int:
-    """The largest step up to `wanted` that shares no factor with `size`."""
-    return next(step for step in range(wanted, 0, -1) if math.gcd(step, size) == 1)

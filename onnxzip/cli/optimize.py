@@ -35,6 +35,7 @@ def optimize(
     plan: options.Plan = None,
     save_plan: options.SavePlan = None,
     json: options.Json = None,
+    calibrate: options.Calibrate = "full",
     keep_defaults: options.KeepDefaults = False,
     keep_best: options.KeepBest = False,
     force: options.Force = False,
@@ -70,6 +71,7 @@ def optimize(
         ),
         keep_float=tuple(keep_float or ()),
         plan=str(plan) if plan else None,
+        calibrate=calibrate,  # type: ignore[arg-type]
         keep_defaults=keep_defaults,
         verify_each=verify_each,
         opset=opset,

@@ -21,7 +21,7 @@ import onnx_ir as ir
 from onnxzip.calibrate.gather import Look, View, gather
 from onnxzip.calibrate.moments import LIMIT_BYTES, Moments, ridge
 from onnxzip.calibrate.patches import sample
-from onnxzip.calibrate.probe import Arrays, real_tokens, values
+from onnxzip.calibrate.probe import real_tokens, values
 from onnxzip.model import edit
 from onnxzip.model.walk import label
 from onnxzip.prune.analysis import Analysis
@@ -101,7 +101,7 @@ def _look(model: ir.Model, fits: Sequence[Fit], stored: _Stored, view: View) -> 
     """Moments of inputs and targets of layers on the pruned model as it is."""
     by_name = {f.look.name: f for f in fits}
 
-    def targets(look: Look, number: int, where: np.ndarray, arrays: Arrays) -> np.ndarray:
+    def targets(look: Look, number: int, where: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         fit = by_name[look.name]
         aim = stored[look.name][number].astype(np.float64)
         if fit.shortcut is None:

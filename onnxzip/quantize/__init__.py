@@ -12,8 +12,9 @@ from onnxzip.quantize.choose import quantize
 from onnxzip.quantize.choose_weights import quantize_weights
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.plan import already_quantized, make_plan, make_weights_plan, observe, quantizable
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
-from onnxzip.quantize.targets import TARGETS, TargetRow, target_row
+from onnxzip.quantize.targets import TARGETS, target_row
 
 __all__ = [
     "TARGETS",

@@ -11,6 +11,7 @@ from onnxzip.config import Config
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.model.save import model_bytes
 from onnxzip.quantize.insert import insert
+from onnxzip.quantize.kernels import WEIGHTED
 from onnxzip.quantize.schema import QuantPlan
 
 
@@ -31,13 +32,18 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def put_in(model: ir.Model, plan: QuantPlan) -> Choice:
+def put_in(model: ir.Model, plan: QuantPlan, findings: tuple[str, ...] = ()) -> Choice:
     """A plan put into a model, unless that cannot be or the file would grow.
+
+    Args:
+        model: the model; not changed.
+        plan: the plan.
+        findings: further notes.
 
     Raises:
         UsageError: the plan does not fit the model.
     """
-    notes = _notes(plan)
+    notes = (*_notes(plan), *findings)
     if not plan.nodes:
         return Choice(None, plan, next(iter(plan.notes), "nothing to quantize: the plan is empty"), notes)
     try:
@@ -72,7 +78,7 @@ def read_plan(config: Config) -> QuantPlan:
 
 
 def _summary(plan: QuantPlan) -> str:
-    kernels = sum(bool(n.weight) for n in plan.nodes)
+    kernels = sum(bool(n.weight) or n.op in WEIGHTED for n in plan.nodes)
     if plan.sites:
         return f"{kernels} nodes with weights run in int8, {len(plan.left)} stay float"
     small = {w.initializer for w in plan.weights if w.block}

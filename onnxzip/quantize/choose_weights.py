@@ -64,7 +64,9 @@ def quantize_weights(
         else:
             notes = (f"weights have 8 bits, not 4: {problem}",)
     names = [y.weight.initializer for y in layers]
-    weights = tuple(four.get(n) or in_eight_bits(y, seen.get(_name(y)), limit) for n, y in zip(names, layers, strict=True))
+    weights = tuple(
+        four.get(n) or in_eight_bits(y, seen.get(_name(y)), limit) for n, y in zip(names, layers, strict=True)
+    )
     return put_in(model, dataclasses.replace(plan, weights=weights, notes=(*plan.notes, *notes)))
 
 

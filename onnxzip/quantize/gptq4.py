@@ -46,13 +46,14 @@ def round_to_grid(rows: Numbers, moments: Numbers, steps: Numbers, low: Ids, hig
     order = np.argsort(-np.diagonal(moments), kind="stable")
     upper = _factor(moments[np.ix_(order, order)], damp)
     # one column of weights after the other: they lie in memory as rows
-    left, step, low, high = (np.ascontiguousarray(a.T[order]) for a in (rows, steps, low, high))
+    left, step = (np.ascontiguousarray(a.T[order]) for a in (rows, steps))
+    least, most = low.T[order], high.T[order]
     codes = np.zeros(left.shape, np.int64)
     for start in range(0, columns, CHUNK):
         stop = min(start + CHUNK, columns)
         errors = np.empty((stop - start, left.shape[1]))
         for k in range(start, stop):
-            codes[k] = np.clip(np.rint(left[k] / step[k]), low[k], high[k])
+            codes[k] = np.clip(np.rint(left[k] / step[k]), least[k], most[k])
             errors[k - start] = (left[k] - codes[k] * step[k]) / upper[k, k]
             left[k + 1 : stop] -= upper[k, k + 1 : stop, None] * errors[k - start]
         left[stop:] -= upper[start:stop, stop:].T @ errors

@@ -8,13 +8,23 @@ Statistics come from few values: what passes through, or what a Concat merges, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from onnxzip.model.walk import is_op
 from onnxzip.quantize.kernels import Bounds, Kernel
-from onnxzip.quantize.qparams import UNBOUNDED
+from onnxzip.quantize.qparams import UNBOUNDED, Grid, QParams
+
+PARAMETERS_BEHIND = frozenset({"Resize", "Clip", "Pad"})
+"""Operators whose inputs but the first are parameters, which are never quantized."""
+
+
+def is_parameter(node: ir.Node, index: int) -> bool:
+    """Whether this input of a node is a parameter."""
+    return index > 0 and is_op(node, *PARAMETERS_BEHIND)
 
 
 @dataclass(frozen=True)
@@ -36,11 +46,17 @@ class Group:
         values: the values, in graph order.
         sources: the values whose statistics give the range.
         bounds: what the range must lie in.
+        grid: dtype and symmetry, where they are not the target's for activations.
+        fixed: scale and zero point, where the target asks for these.
+        reach: values further than this below the largest (or 0) need not be represented.
     """
 
     values: tuple[ir.Value, ...]
     sources: tuple[ir.Value, ...]
     bounds: Bounds
+    grid: Grid | None = None
+    fixed: QParams | None = None
+    reach: float = math.inf
 
 
 def group(
@@ -51,36 +67,37 @@ def group(
     bounds |= {o: m.bounds for m in makers for o in m.outputs}
     made = frozenset(bounds)
     sites = made | {k.data for k in kernels if k.role != "table"}
-    united = _United({v: bounds.get(v, UNBOUNDED) for v in sites})
+    united = United({v: bounds.get(v, UNBOUNDED) for v in sites})
     for maker in makers:
         if maker.role == "pass" or maker.node.op_type == "Concat":
             for value in maker.inputs if maker.role == "pass" else _alone(maker, united):
                 united.unite(value, maker.outputs[0])
             for value in maker.outputs[1:]:
                 united.unite(value, maker.outputs[0])
-    sources = _Sources(makers)
+    sources = Sources(makers)
     groups = tuple(
         Group(values, sources.of_all(values), united.bounds(values[0]))
-        for values in united.groups(_in_order(model, sites))
+        for values in united.groups(in_order(model, sites))
     )
     return groups, made
 
 
-def _alone(concat: Maker, united: _United) -> tuple[ir.Value, ...]:
+def _alone(concat: Maker, united: United) -> tuple[ir.Value, ...]:
     """Inputs of a Concat that nobody else reads, when the bounds of all inputs agree: the bounds become those of the output."""
     if len({united.bounds(v) for v in concat.inputs}) > 1:
         return ()
     return tuple(v for v in concat.inputs if len(v.uses()) == 1 and not v.is_graph_output())
 
 
-def _in_order(model: ir.Model, sites: frozenset[ir.Value]) -> list[ir.Value]:
+def in_order(model: ir.Model, sites: Container[ir.Value]) -> list[ir.Value]:
+    """Those values of the main graph that are in `sites`, in graph order."""
     graph = model.graph
     values: list[ir.Value] = [*graph.inputs, *graph.initializers.values()]
     values += [o for node in graph for o in node.outputs]
     return [v for v in dict.fromkeys(values) if v in sites]
 
 
-class _United:
+class United:
     """Union-find over values; a class has the narrowest bounds of its members."""
 
     def __init__(self, bounds: Mapping[ir.Value, Bounds]) -> None:
@@ -88,6 +105,7 @@ class _United:
         self._bounds = dict(bounds)
 
     def unite(self, a: ir.Value, b: ir.Value) -> None:
+        """Put the classes of two values together."""
         a, b = self._root(a), self._root(b)
         (low, high), (other_low, other_high) = self._bounds[a], self._bounds[b]
         self._parent[a], self._bounds[b] = b, (max(low, other_low), min(high, other_high))
@@ -109,13 +127,15 @@ class _United:
         return [tuple(members) for members in found.values()]
 
 
-class _Sources:
+class Sources:
     """The values whose statistics say everything about another: not what merely passes through, nor what a Concat merges."""
 
-    def __init__(self, makers: Iterable[Maker]) -> None:
+    def __init__(self, makers: Iterable[Maker], absorbed: Mapping[ir.Value, ir.Value] | None = None) -> None:
+        """`absorbed`: values that have the scale of what an activation function makes of them, which is what counts."""
         self._through = {
             o: m.inputs for m in makers if m.role == "pass" or m.node.op_type == "Concat" for o in m.outputs
         }
+        self._through |= {before: (after,) for before, after in (absorbed or {}).items()}
 
     def of_all(self, values: Iterable[ir.Value]) -> tuple[ir.Value, ...]:
         """Sources of several values, each once, in order."""

@@ -12,7 +12,8 @@ What each role of a planned node means:
                  transB read are stored transposed: onnxruntime makes MatMulNBits of DQ and MatMul, or of DQ and Gemm without transB.
  7. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
  8. join, pass   read their activations through the DQ of their sites.
-Each site gets one QuantizeLinear and one DequantizeLinear; "all" readers, a graph output included, or the planned ones read the latter.
+ 9. biased       reads what it multiplies through the DQ of sites, its bias through DequantizeLinear(int32) in the scale of the product.
+Each site gets one QuantizeLinear and one DequantizeLinear (a constant is stored in integers and gets the latter); "all" readers, a graph output included, or the planned ones read the latter.
 
 Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once; the zero points of
 weights and biases, all 0, are omitted unless the plan asks for them (DequantizeLinear defaults to 0); new names are short.
@@ -21,8 +22,6 @@ onnxruntime 1.32 does not fuse MaxPool and Gemm, without the other not Add.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -33,8 +32,10 @@ from onnxzip.model.constants import array
 from onnxzip.model.edit import Names, add_constant, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.walk import is_op
+from onnxzip.quantize.fit import find_nodes, find_sites
+from onnxzip.quantize.groups import is_parameter
 from onnxzip.quantize.packed import unpack
-from onnxzip.quantize.qparams import bias_scales, quantize_bias
+from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.targets import target_row
 from onnxzip.quantize.tokens import normalized, smoothed
@@ -49,14 +50,17 @@ BLOCK_OPSET, BLOCK_IR = 21, 10
 DEFAULT_AXIS = 1
 """Its default, which needs no bytes."""
 
-BIASED = frozenset({"Conv", "Gemm", "MatMul"})
+BIASED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
-READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass"})
+FACTOR = "factor"
+"""Readers of a site that is quantized once more."""
+
+READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass", "biased"})
 """Roles that read quantized activations."""
 
 
 def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
-    """A quantized copy of `model`. Its opset is raised to 13 where it is lower, to 21 for blocks; a plan without nodes gives a plain copy.
+    """A quantized copy of `model`, its opset raised to the target's (13 mostly, 21 for blocks). A plan without nodes gives a plain copy.
 
     Raises:
         UsageError: the plan does not fit the model; the node or tensor is named.
@@ -66,7 +70,8 @@ def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
     if not plan.nodes:
         return result
     blocks = any(w.block for w in plan.weights)
-    result = raise_opset(result, BLOCK_OPSET if blocks else PER_AXIS_OPSET)
+    least = BLOCK_OPSET if blocks else PER_AXIS_OPSET
+    result = raise_opset(result, max(least, target_row(plan.target).min_opset))
     result.ir_version = max(result.ir_version, BLOCK_IR if blocks else 0)
     _Inserter(result, plan).run()
     return result
@@ -77,9 +82,9 @@ class _Inserter:
 
     def __init__(self, model: ir.Model, plan: QuantPlan) -> None:
         self.graph, self.plan, self.names, self.opset = model.graph, plan, Names(model), opset_of(model)
-        self.nodes = _find_nodes(model, plan)
-        self.values = _find_sites(model, plan)
-        self.sites = {s.tensor: s for s in plan.sites}
+        self.nodes = find_nodes(model, plan)
+        self.values = find_sites(model, plan)
+        self.sites = {s.tensor: s for s in plan.sites if s.readers != FACTOR}
         self.row = target_row(plan.target)
         self.weights = integer_weights(plan, self.nodes, self.row)
         self.turned = transposed(plan, self.nodes)
@@ -98,8 +103,12 @@ class _Inserter:
             elif entry.weight:
                 self._weight(entry, self.nodes[entry.output])
         readers = {self.nodes[p.output] for p in planned if p.role in READERS}
-        for site in self.plan.sites:
+        products = {s.tensor: self._products(s, readers) for s in self.plan.sites if s.readers == FACTOR}
+        for site in self.sites.values():
             self._site(site, self.values[site.tensor], readers)
+        for site in self.plan.sites:
+            if site.readers == FACTOR:
+                self._factor(site, products[site.tensor])
         self._sweep()
 
     # Constants
@@ -177,6 +186,9 @@ class _Inserter:
             index, row = row_of(node, entry)
             node.replace_input_with(index, self._store("bias", row.reshape(1, 1, -1)))
             return
+        if entry.role == "biased":
+            self._product_bias(node)
+            return
         if entry.op not in BIASED:
             return
         bias, site = bias_of(node, entry, self.plan), site_of(node, self.sites)
@@ -194,6 +206,22 @@ class _Inserter:
             index = next(i for i, v in enumerate(reader.inputs) if v is not node.outputs[0])
         _set_input(reader, index, self._dequantize(reader, codes, self._store("scale", scales), 0, None))
 
+    def _product_bias(self, node: ir.Node) -> None:
+        """The bias of a node in role biased, in the product of the scales of its first two inputs."""
+        bias = array(node.inputs[2]) if len(node.inputs) > 2 else None
+        data, factor = (self.sites.get("" if v is None else v.name or "") for v in node.inputs[:2])
+        if bias is None:
+            return
+        if data is None or factor is None:
+            raise UsageError(
+                f"the plan does not fit the model: {node.op_type} {node.name!r} in role 'biased' needs sites for both of its inputs"
+            )
+        scales = bias_scales(data.scale, np.asarray(factor.scale, np.float32))
+        codes = self._store("bias", quantize_bias(bias, scales))
+        dequantize = new_node("DequantizeLinear", [codes, self._store("scale", scales)], self.names.fresh("dq"))
+        self.graph.insert_before(node, dequantize)
+        node.replace_input_with(2, dequantize.outputs[0])
+
     def _table(self, entry: PlannedNode, node: ir.Node) -> None:
         weight: IntegerWeight = self.weights[entry.weight][1]
         rows, fresh = node.inputs[1], self.names.fresh
@@ -209,9 +237,22 @@ class _Inserter:
 
     # Activations
 
+    def _pair(self, before: ir.Value, site: Site) -> list[ir.Node]:
+        """Q and DQ of a value; of a constant DQ alone."""
+        zero = np.asarray(site.zero_point, site.dtype)
+        inputs = [self._store("scale", np.asarray(site.scale, np.float32)), self._store("zero", zero)]
+        content, nodes = array(before), list[ir.Node]()
+        if content is None:
+            nodes.append(new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q")))
+            codes = nodes[0].outputs[0]
+        else:
+            q = QParams(site.scale, site.zero_point, site.dtype)
+            codes = self._store("weight", quantize_activation(content, q))
+        return [*nodes, new_node("DequantizeLinear", [codes, *inputs], self.names.fresh("dq"))]
+
     def _site(self, site: Site, value: ir.Value, readers: set[ir.Node]) -> None:
         everyone = site.readers == "all"
-        uses = [u for u in value.uses() if everyone or u.node in readers]
+        uses = [u for u in value.uses() if (everyone or u.node in readers) and not is_parameter(u.node, u.idx)]
         if not uses and not (everyone and value.is_graph_output()):
             return  # a plan edited by hand: nobody reads it
         nodes: list[ir.Node] = []
@@ -223,19 +264,29 @@ class _Inserter:
             steps, magnitude = normalized(before, self.opset, self.names, self._store)
             nodes += steps
             before = steps[-1].outputs[0]
-        inputs = [
-            self._store("scale", np.asarray(site.scale, np.float32)),
-            self._store("zero", np.asarray(site.zero_point, np.uint8)),
-        ]
-        quantize = new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q"))
-        dequantize = new_node("DequantizeLinear", [quantize.outputs[0], *inputs], self.names.fresh("dq"))
-        self._place(value, [*nodes, quantize, dequantize])
+        nodes += self._pair(before, site)
+        dequantize = nodes[-1]
+        self._place(value, nodes)
         for use in uses:
             use.node.replace_input_with(use.idx, dequantize.outputs[0])
             if magnitude is not None:
                 self._scale_back(use.node, magnitude)
         if everyone and value.is_graph_output():
             replace_output(self.graph, value, dequantize.outputs[0])
+
+    def _products(self, site: Site, readers: set[ir.Node]) -> list[ir.Node]:
+        """The nodes that read a tensor as their second factor."""
+        return [u.node for u in self.values[site.tensor].uses() if u.idx == 1 and u.node in readers]
+
+    def _factor(self, site: Site, products: list[ir.Node]) -> None:
+        """Q and DQ once more, for these nodes."""
+        before = products[0].inputs[1] if products else None
+        if before is None:
+            return
+        pair = self._pair(before, site)
+        self._place(before, pair)
+        for node in products:
+            node.replace_input_with(1, pair[-1].outputs[0])
 
     def _factors(self, site: Site, reader: ir.Node) -> NDArray[np.float32]:
         """The factors of a smoothed activation; its readers hold their integer weights already."""
@@ -286,31 +337,3 @@ def _set_input(node: ir.Node, index: int, value: ir.Value) -> None:
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)
     node.replace_input_with(index, value)
-
-
-def _find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:
-    """The planned nodes by output."""
-    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
-    found: dict[str, ir.Node] = {}
-    for entry in plan.nodes:
-        node = by_output.get(entry.output)
-        if node is None or node.op_type != entry.op:
-            what = "there is none" if node is None else f"there it is {node.op_type}"
-            raise UsageError(
-                f"the plan does not fit the model: {entry.op} {entry.node!r} with output {entry.output!r} is planned, {what}. Make a new plan for this model."
-            )
-        found[entry.output] = node
-    return found
-
-
-def _find_sites(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Value]:
-    """The quantized values by name."""
-    graph = model.graph
-    known: Iterable[ir.Value] = (*graph.inputs, *(o for n in graph for o in n.outputs))
-    values: Mapping[str, ir.Value] = {v.name: v for v in known if v.name}
-    for site in plan.sites:
-        if site.tensor not in values:
-            raise UsageError(
-                f"the plan does not fit the model: tensor {site.tensor!r} is planned, there is none. Make a new plan for this model."
-            )
-    return {s.tensor: values[s.tensor] for s in plan.sites}

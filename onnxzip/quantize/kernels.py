@@ -5,7 +5,7 @@ or dequantizes by itself (`end` is None). What is not recognised stays float, wi
 
 Roles, and what is taken:
  1. conv     Conv, any rank, groups and depthwise included; weights per out-channel (axis 0). `end` is its output, or the output of the Relu
-             or Clip that alone reads it.
+             or Clip that alone reads it. ConvTranspose without groups, where the target has it (axis 1).
  2. gemm     Gemm with alpha = beta = 1 and no transA; per column (axis 0 when transB, else 1). The bias becomes int32,
              because the integer kernel with a float output takes no other.
  3. gemm     MatMul of a vector or matrix and the Add of a constant vector: onnxruntime makes a Gemm of the pair before it looks
@@ -32,12 +32,14 @@ from onnxzip.model.edit import sole_consumer
 from onnxzip.model.shapes import Shapes
 from onnxzip.model.walk import is_op
 from onnxzip.quantize.qparams import UNBOUNDED
-from onnxzip.quantize.targets import TargetRow
+from onnxzip.quantize.row import TargetRow
 
 Bounds = tuple[float, float]
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
 """Operators that carry the work of a model: each is either planned or named with the reason."""
+
+SCALED = "integer kernels take no transA, alpha or beta"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def recognise(node: ir.Node, shapes: Shapes, target: TargetRow, keep: Container[
     problem = _weight_problem(weight)
     if problem is not None:
         return problem
-    if node.op_type == "Conv":
+    if node.op_type in ("Conv", "ConvTranspose"):
         return _conv(node, data, weight, target, keep)
     if node.op_type == "Gemm":
         return _gemm(node, data, weight, target, keep)
@@ -121,6 +123,12 @@ def activation_bounds(node: ir.Node) -> Bounds | None:
     return (low, high) if low <= 0 < high else None
 
 
+def scaled(gemm: ir.Node) -> bool:
+    """Whether a Gemm does more than multiply and add a bias."""
+    get = gemm.attributes
+    return get.get_int("transA", 0) != 0 or get.get_float("alpha", 1.0) != 1.0 or get.get_float("beta", 1.0) != 1.0
+
+
 def _weight_problem(weight: ir.Value) -> str | None:
     """Why a value cannot become int8 weights, or None."""
     tensor = constant(weight)
@@ -141,16 +149,20 @@ def _conv(node: ir.Node, data: ir.Value, weight: ir.Value, target: TargetRow, ke
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and not _is_vector(bias):
         return "its bias is not constant"
+    axis = 1 if node.op_type == "ConvTranspose" else 0
+    if axis == 1 and node.attributes.get_int("group", 1) > 1:
+        return "the weights of a grouped ConvTranspose have no axis of output channels"
+    if node.op_type in target.float_output:
+        return Kernel(node, "conv", data, weight, axis, bias)
     end, bounds = absorbed(node.outputs[0], target, keep)
-    return Kernel(node, "conv", data, weight, 0, bias, None, end, bounds)
+    return Kernel(node, "conv", data, weight, axis, bias, None, end, bounds)
 
 
 def _gemm(node: ir.Node, data: ir.Value, weight: ir.Value, target: TargetRow, keep: Container[ir.Node]) -> Kernel | str:
-    get = node.attributes
-    if get.get_int("transA", 0) or get.get_float("alpha", 1.0) != 1.0 or get.get_float("beta", 1.0) != 1.0:
-        return "integer kernels take no transA, alpha or beta"
+    if scaled(node):
+        return SCALED
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    axis = 0 if get.get_int("transB", 0) else 1
+    axis = 0 if node.attributes.get_int("transB", 0) else 1
     if bias is not None and not _is_row(bias, _size(weight, axis)):
         return "its bias is not a constant row"
     end, bounds = _hidden_end(node.outputs[0], target, keep)
@@ -164,6 +176,8 @@ def _matmul(
     tensor = constant(weight)
     if tensor is None or len(tensor.shape) != 2:
         return "its weights are not a matrix"
+    if not target.bias_behind_matmul:
+        return Kernel(node, "matmul", data, weight, 1)
     add = sole_consumer(result)
     if add is None or rank is None or not is_op(add, "Add") or add in keep or add.graph is not node.graph:
         end, bounds = _hidden_end(result, target, keep)

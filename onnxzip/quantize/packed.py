@@ -17,7 +17,7 @@ def pack(array: npt.NDArray[Any]) -> str:
     """The text that stands for an array; its dtype and shape are known from elsewhere. Empty where all elements are 0."""
     if not array.any():
         return ""
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), 6)).decode("ascii")
 
 
 def unpack(text: str, dtype: type[np.generic], shape: tuple[int, ...], what: str) -> npt.NDArray[Any]:

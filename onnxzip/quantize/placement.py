@@ -1,5 +1,8 @@
 """Where Q and DQ go: which nodes run in integers, and which values are quantized. Pure structure, no numbers.
 
+A target names its style: "inputs" (`onnxzip.quantize.at_inputs`), "everywhere" (`onnxzip.quantize.everywhere`), or "kernels", which is
+onnxruntime's on CPUs and the subject of this file.
+
 Kernels (`onnxzip.quantize.kernels`) are the reason to quantize anything. Between them:
  1. A value that an integer operator makes (the `end` of a kernel, of a join, of a pass-through) is *made*: all its readers read the DQ,
     because an integer kernel has no float output beside the quantized one. A value that a float operator makes and a kernel
@@ -9,61 +12,43 @@ Kernels (`onnxzip.quantize.kernels`) are the reason to quantize anything. Betwee
     Nobody wants it: they stay float and read the DQ.
  3. A pool runs well in integers only behind an integer Conv, through Add, Concat and other pools; and onnxruntime itself moves
     a Q up through MaxPool. So a kernel behind a MaxPool behind a float Conv stays float.
- 4. Weights that a float node reads too stay float, with all their readers: stored twice, they would make the file larger.
-    So do weights whose readers need scales along different axes.
+ 4. Which weights stay float: `onnxzip.quantize.candidates`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
 
 import onnx_ir as ir
 
-from onnxzip.model.constants import constant
-from onnxzip.model.shapes import Shapes
 from onnxzip.model.walk import is_op
-from onnxzip.quantize.groups import Group, Maker, group
-from onnxzip.quantize.kernels import Kernel, absorbed, recognise
+from onnxzip.quantize.at_inputs import at_inputs
+from onnxzip.quantize.candidates import Placement, kernels_of, torn_weights
+from onnxzip.quantize.everywhere import everywhere
+from onnxzip.quantize.groups import Maker, group
+from onnxzip.quantize.kernels import Kernel, absorbed
 from onnxzip.quantize.qparams import UNBOUNDED
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.selectors import name_of
-from onnxzip.quantize.targets import TargetRow
-
-NODE_BYTES, PAIR_BYTES = 60, 120
-"""About what a DequantizeLinear of weights, and a pair of Q and DQ with its scale, add to a file."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """The result.
-
-    Attributes:
-        kernels, makers: nodes that run in integers, in graph order.
-        groups: quantized values, in graph order.
-        made: those of them that an integer operator makes.
-        left: nodes that stay float, with the reason.
-    """
-
-    kernels: tuple[Kernel, ...]
-    makers: tuple[Maker, ...]
-    groups: tuple[Group, ...]
-    made: frozenset[ir.Value]
-    left: Mapping[ir.Node, str]
 
 
 def place(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) -> Placement:
-    """Decide where integers run in the main graph of a model.
+    """Decide where integers run in the main graph of a model, in the style of the target.
 
     Args:
         model: the model; not changed.
         target: what the runtime can do.
         keep: nodes that stay float, with the reason.
     """
-    kernels, left = _kernels(model, target, keep)
+    return _STYLES[target.placement](model, target, keep)
+
+
+def around_kernels(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) -> Placement:
+    """The style of this file. Arguments as for `place`."""
+    kernels, left = kernels_of(model, target, keep)
     while True:
         made = _made(model, kernels, target, keep)
-        misfits = _behind_float_pools(kernels, made, target) | _torn_weights(kernels)
+        misfits = _behind_float_pools(kernels, made, target) | torn_weights(kernels)
         if not misfits:
             break
         left.update(misfits)
@@ -71,47 +56,6 @@ def place(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) -> Pl
     makers = _wanted(model, kernels, made)
     groups, made_values = group(model, tuple(kernels.values()), makers)
     return Placement(tuple(kernels.values()), makers, groups, made_values, left)
-
-
-def _kernels(
-    model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]
-) -> tuple[dict[ir.Node, Kernel], dict[ir.Node, str]]:
-    shapes, kernels, left = Shapes(model), dict[ir.Node, Kernel](), dict[ir.Node, str]()
-    for node in model.graph:
-        found = recognise(node, shapes, target, keep)
-        if isinstance(found, Kernel) and node not in keep:
-            problem = _too_small(found)
-            if problem is None:
-                kernels[node] = found
-            else:
-                left[node] = problem
-        elif found is not None:
-            left[node] = keep.get(node) or str(found)
-    return kernels, left
-
-
-def storable(
-    model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]
-) -> tuple[tuple[Kernel, ...], dict[ir.Node, str]]:
-    """Nodes whose weights can be stored as integers while they compute in float, and those whose cannot, with the reason."""
-    kernels, left = _kernels(model, target, keep)
-    while torn := _torn_weights(kernels):
-        left.update(torn)
-        kernels = {n: k for n, k in kernels.items() if n not in torn}
-    return tuple(kernels.values()), left
-
-
-def _too_small(kernel: Kernel) -> str | None:
-    """Why a kernel with a float output, which stands for itself, would make the file larger; None for others."""
-    tensor = constant(kernel.weight)
-    if tensor is None or kernel.role == "conv":
-        return None
-    channels = tensor.shape.numpy()[kernel.axis]
-    vectors = 4 + (4 if kernel.bias is not None and kernel.role == "gemm" else 0) + (kernel.role == "gemm")
-    cost = channels * vectors + 2 * NODE_BYTES + (PAIR_BYTES if kernel.role != "table" else 2 * NODE_BYTES)
-    if 3 * tensor.size > cost:
-        return None
-    return f"int8 would save {3 * tensor.size} bytes and cost about {cost}"
 
 
 def _made(
@@ -182,26 +126,6 @@ def _behind_float_pools(
     return found
 
 
-def _torn_weights(kernels: Mapping[ir.Node, Kernel]) -> dict[ir.Node, str]:
-    """Kernels whose weights cannot be stored as integers once and for all readers."""
-    readers: dict[ir.Value, list[Kernel]] = defaultdict(list)
-    for kernel in kernels.values():
-        readers[kernel.weight].append(kernel)
-    found: dict[ir.Node, str] = {}
-    for weight, sharing in readers.items():
-        reason = None
-        strangers = [u.node for u in weight.uses() if u.node not in kernels or kernels[u.node].weight is not weight]
-        if strangers:
-            reason = (
-                f"its weights {weight.name!r} are read in float by {strangers[0].op_type} {name_of(strangers[0])!r} too"
-            )
-        elif len({k.axis for k in sharing}) > 1:
-            reason = f"its weights {weight.name!r} are shared with a node that needs scales along another axis"
-        if reason is not None:
-            found.update({k.node: reason for k in sharing})
-    return found
-
-
 def _wanted(
     model: ir.Model, kernels: Mapping[ir.Node, Kernel], made: Mapping[ir.Value, Kernel | Maker]
 ) -> tuple[Maker, ...]:
@@ -215,3 +139,10 @@ def _wanted(
             active.append(maker)
             wanted.update(maker.inputs)
     return tuple(reversed(active))
+
+
+_STYLES: Mapping[str, Callable[[ir.Model, TargetRow, Mapping[ir.Node, str]], Placement]] = {
+    "kernels": around_kernels,
+    "inputs": at_inputs,
+    "everywhere": everywhere,
+}

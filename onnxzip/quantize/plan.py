@@ -11,21 +11,27 @@ without it, so that what depends on it is right.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
 
 import onnx_ir as ir
 
 from onnxzip.errors import UsageError
-from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, label
+from onnxzip.model.constants import array, constant
+from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, is_op, label
+from onnxzip.quantize.candidates import Placement, storable
+from onnxzip.quantize.everywhere import overflowing
 from onnxzip.quantize.groups import Group
 from onnxzip.quantize.kernels import WEIGHTED, Kernel
-from onnxzip.quantize.placement import Placement, place, storable
+from onnxzip.quantize.placement import place
 from onnxzip.quantize.qparams import QParams, activation_qparams
-from onnxzip.quantize.ranges import TensorStatistics, check_method, clip_range
+from onnxzip.quantize.ranges import Held, TensorStatistics, check_method, clip_range
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.selectors import name_of, select
-from onnxzip.quantize.targets import TargetRow, target_row
+from onnxzip.quantize.targets import target_row
 
 WEIGHTS_ONLY = "weights"
 """The method of a plan without activations: no ranges are chosen."""
@@ -58,7 +64,7 @@ def observe(model: ir.Model, target: str, keep_float: tuple[str, ...] = ()) -> t
     if already_quantized(model):
         return ()
     sources = {s: None for g in place(model, row, keep).groups for s in g.sources}
-    return tuple(s.name for s in sources if s.name)
+    return tuple(s.name for s in sources if s.name and constant(s) is None)
 
 
 def make_plan(
@@ -68,6 +74,7 @@ def make_plan(
     *,
     method: str = "mse",
     keep_float: tuple[str, ...] = (),
+    keep: Mapping[ir.Node, str] = MappingProxyType({}),
 ) -> QuantPlan:
     """Decide what is quantized and how.
 
@@ -77,6 +84,7 @@ def make_plan(
         target: name of the target row.
         method: how ranges are chosen (`onnxzip.quantize.ranges`).
         keep_float: patterns of nodes that stay float (`onnxzip.quantize.selectors`).
+        keep: further nodes that do, each with the reason.
 
     Returns:
         The plan. It has no nodes, and says why, when there is nothing to quantize.
@@ -84,17 +92,19 @@ def make_plan(
     Raises:
         UsageError: target, method or a pattern is wrong, or statistics of a tensor are missing.
     """
-    row, keep = target_row(target), select(model, keep_float)
+    row, kept = target_row(target), select(model, keep_float) | dict(keep)
     check_method(method)
     if reason := already_quantized(model):
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
-        placement = place(model, row, keep)
-        qparams, bad = _qparams(placement.groups, statistics, method)
-        if not bad:
+        placement = place(model, row, kept)
+        qparams, bad = _qparams(placement.groups, statistics, method, row)
+        narrowed, _ = _qparams(placement.narrowed, statistics, method, row)  # bad where the above are
+        misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
+        if not misfits:
             break
-        keep |= {node: reason for node, reason in _touching(placement, bad).items() if node not in keep}
-    return _plan(model, row, method, placement, qparams)
+        kept |= {node: reason for node, reason in misfits.items() if node not in kept}
+    return _plan(model, row, method, placement, qparams, narrowed)
 
 
 def make_weights_plan(model: ir.Model, target: str = "cpu", *, keep_float: tuple[str, ...] = ()) -> QuantPlan:
@@ -109,7 +119,7 @@ def make_weights_plan(model: ir.Model, target: str = "cpu", *, keep_float: tuple
     kernels, left = storable(model, row, keep)
     alone = tuple(dataclasses.replace(k, bias=None, bias_add=None, end=None) for k in kernels)
     placement = Placement(alone, (), (), frozenset(), left)
-    return _plan(model, dataclasses.replace(row, stored_zero_point=frozenset()), WEIGHTS_ONLY, placement, {})
+    return _plan(model, dataclasses.replace(row, stored_zero_point=frozenset()), WEIGHTS_ONLY, placement, {}, {})
 
 
 def quantizable(model: ir.Model, target: str = "cpu") -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -130,24 +140,51 @@ def already_quantized(model: ir.Model) -> str | None:
 
 
 def _qparams(
-    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str
+    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str, row: TargetRow
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
     """Scale and zero point of every quantized value, or why it has none."""
     found: dict[ir.Value, QParams] = {}
     bad: dict[ir.Value, str] = {}
     for group in groups:
-        names = [s.name or "" for s in group.sources]
-        if missing := next((n for n in names if n not in statistics), None):
+        grid = group.grid or row.activation
+        if group.fixed is not None:
+            found.update(dict.fromkeys(group.values, group.fixed))
+            continue
+        sources = _looked_at(group.sources, statistics, row)
+        constants = {s.name or "": Held(content) for s in sources if (content := array(s)) is not None}
+        known = {**statistics, **constants}
+        names = [s.name or "" for s in sources]
+        if missing := next((n for n in names if n not in known), None):
             raise UsageError(
                 f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
             )
+        whole = constants or group.reach < math.inf  # an error that is squared cares for masks alone
         try:
-            low, high = clip_range([statistics[n] for n in names], method)
+            low, high = clip_range([known[n] for n in names], "minmax" if whole else method, grid)
         except ValueError as error:
             bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
             continue
-        found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds)))
+        if group.reach < math.inf:
+            high = max(high, 0.0)
+            low = max(low, high - group.reach)
+        found.update(dict.fromkeys(group.values, activation_qparams(low, high, group.bounds, grid)))
     return found, bad
+
+
+def _looked_at(sources: Iterable[ir.Value], statistics: Container[str], row: TargetRow) -> tuple[ir.Value, ...]:
+    """The sources; those without statistics (after nodes were kept float) by where they come from, if they only pass through."""
+    found: dict[ir.Value, None] = {}
+    todo = list(sources)[::-1]
+    while todo:
+        value = todo.pop()
+        node = value.producer()
+        known = value.name in statistics or constant(value) is not None or node is None
+        if known or node is None or not is_op(node, "Concat", *row.pass_through):
+            found[value] = None
+        else:
+            behind = node.inputs if is_op(node, "Concat") else node.inputs[:1]
+            todo.extend(v for v in reversed(behind) if v is not None)
+    return tuple(found)
 
 
 def _touching(placement: Placement, bad: Mapping[ir.Value, str]) -> dict[ir.Node, str]:
@@ -164,18 +201,15 @@ def _touching(placement: Placement, bad: Mapping[ir.Value, str]) -> dict[ir.Node
 
 
 def _plan(
-    model: ir.Model, row: TargetRow, method: str, placement: Placement, qparams: Mapping[ir.Value, QParams]
+    model: ir.Model,
+    row: TargetRow,
+    method: str,
+    placement: Placement,
+    qparams: Mapping[ir.Value, QParams],
+    narrowed: Mapping[ir.Value, QParams],
 ) -> QuantPlan:
-    sites = tuple(
-        Site(
-            tensor=value.name or "",
-            dtype=row.activation,
-            scale=q.scale,
-            zero_point=q.zero_point,
-            readers="all" if value in placement.made else "quantized",
-        )
-        for value, q in qparams.items()
-    )
+    sites = tuple(_site(v, q, "all" if v in placement.made else "quantized") for v, q in qparams.items())
+    sites += tuple(_site(v, q, "factor") for v, q in narrowed.items())
     order = {node: i for i, node in enumerate(model.graph)}
     planned = [entry for kernel in placement.kernels for entry in _kernel_nodes(kernel)]
     planned += [(m.node, m.role, "") for m in placement.makers]
@@ -190,6 +224,8 @@ def _plan(
     notes = _inside_bodies(model)
     if not nodes:
         notes = (f"nothing to quantize: {_why_nothing(left, notes)}", *notes)
+    else:
+        notes += _symbolic(model, row)
     return QuantPlan(
         target=row.name,
         method=method,
@@ -199,6 +235,10 @@ def _plan(
         left=left,
         notes=notes,
     )
+
+
+def _site(value: ir.Value, q: QParams, readers: str) -> Site:
+    return Site(tensor=value.name or "", dtype=q.dtype, scale=q.scale, zero_point=q.zero_point, readers=readers)
 
 
 def _kernel_nodes(kernel: Kernel) -> list[tuple[ir.Node, str, str]]:
@@ -234,6 +274,16 @@ def _inside_bodies(model: ir.Model) -> tuple[str, ...]:
         return ()
     words = ", ".join(f"{count} {op}" for op, count in sorted(found.items()))
     return (f"nodes inside If, Loop and Scan bodies and functions stay float: {words}",)
+
+
+def _symbolic(model: ir.Model, row: TargetRow) -> tuple[str, ...]:
+    """A note where the target runs fixed shapes only and the model has others."""
+    names = [repr(v.name) for v in model.graph.inputs if v.shape is None or not v.shape.is_static()]
+    if not row.fixed_shapes or not names:
+        return ()
+    return (
+        f"target {row.name} runs fixed shapes only: fix the symbolic axes of input {', '.join(names)} before you deploy",
+    )
 
 
 def _why_nothing(left: tuple[LeftNode, ...], notes: tuple[str, ...]) -> str:

@@ -3,7 +3,8 @@
 minmax      all of it.
 percentile  all but 0.01 % of the values, half of that on either side.
 mse         the clip that minimises the expected squared error   E(l, h) = sum over^2 + inside * delta^2 / 12,
-            over = distance of a value beyond l or h, delta = (h - l) / 255. Exact zeros cost nothing and are not counted
+            over = distance of a value beyond l or h, delta = (h - l) / 255 on the grid of uint8, max(-l, h) / 127 on that of
+            int8 with zero point 0, where l = -h unless all is on one side. Exact zeros cost nothing and are not counted
             (Sung, Shin, Hwang, "Resiliency of deep neural networks under quantization", 2015, minimise the same error
             on samples; the closed form of the inner part is the variance of a uniform error).
             The error beyond l and the error beyond h are separate sums, so that all pairs of GRID x GRID clips are compared.
@@ -13,13 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.errors import UsageError
-from onnxzip.quantize.qparams import LEVELS
+from onnxzip.quantize.qparams import U8, Grid
 
 Method = Literal["minmax", "mse", "percentile"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -55,14 +57,41 @@ class TensorStatistics(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Held:
+    """Statistics of a constant, which is known without calibration."""
+
+    content: NDArray[np.float32]
+
+    @property
+    def low(self) -> float:
+        """Smallest value."""
+        return float(self.content.min())
+
+    @property
+    def high(self) -> float:
+        """Largest value."""
+        return float(self.content.max())
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return self.content.size
+
+    def distribution(self) -> tuple[Array, Array]:
+        """Values float64[k], ascending, and their weights float64[k]."""
+        values, counts = np.unique(self.content.astype(np.float64), return_counts=True)
+        return values, counts.astype(np.float64)
+
+
 def check_method(method: str) -> None:
     """Raise UsageError unless `method` is known."""
     if method not in METHODS:
         raise UsageError(f"range method {method!r} is not known: choose one of {', '.join(METHODS)}")
 
 
-def clip_range(statistics: Sequence[TensorStatistics], method: str) -> tuple[float, float]:
-    """The range to cover of several tensors that share a scale (usually one).
+def clip_range(statistics: Sequence[TensorStatistics], method: str, grid: Grid = U8) -> tuple[float, float]:
+    """The range to cover of several tensors that share a scale (usually one), on this grid.
 
     Raises:
         ValueError: no value was seen, or one of them was NaN or Inf; the text says which.
@@ -80,7 +109,7 @@ def clip_range(statistics: Sequence[TensorStatistics], method: str) -> tuple[flo
     values, weights = _merged(seen)
     if method == "percentile":
         return percentile_range(values, weights, low, high)
-    return mse_range(values, weights, low, high)
+    return mse_range(values, weights, low, high, grid)
 
 
 def _merged(statistics: Sequence[TensorStatistics]) -> tuple[Array, Array]:
@@ -104,15 +133,27 @@ def percentile_range(
     return max(low, float(values[min(first, size)])), min(high, float(values[min(last, size)]))
 
 
-def mse_range(values: Array, weights: Array, low: float, high: float) -> tuple[float, float]:
+def mse_range(values: Array, weights: Array, low: float, high: float, grid: Grid = U8) -> tuple[float, float]:
     """The clip of least expected squared error, of GRID candidates on either side of 0, within `low` to `high`."""
+    if grid.symmetric:
+        return _symmetric_range(values, weights, low, high, grid)
     upper, beyond_upper, out_upper = _side(values[values > 0], weights[values > 0], max(high, 0.0))
     lower, beyond_lower, out_lower = _side(-values[values < 0][::-1], weights[values < 0][::-1], max(-low, 0.0))
     inside = weights[values != 0].sum() - out_upper[:, None] - out_lower[None, :]
-    step = (upper[:, None] + lower[None, :]) / LEVELS
+    step = (upper[:, None] + lower[None, :]) / grid.levels(low)
     error = beyond_upper[:, None] + beyond_lower[None, :] + np.maximum(inside, 0) * step**2 / 12
     best_upper, best_lower = np.unravel_index(int(np.argmin(error)), error.shape)
     return -float(lower[best_lower]), float(upper[best_upper])
+
+
+def _symmetric_range(values: Array, weights: Array, low: float, high: float, grid: Grid) -> tuple[float, float]:
+    """The same where one bound serves both sides."""
+    size, order = np.abs(values), np.argsort(np.abs(values), kind="stable")
+    size, weights = size[order], weights[order]
+    bound, beyond, out = _side(size[size > 0], weights[size > 0], max(high, -low, 0.0))
+    inside = np.maximum(weights[size > 0].sum() - out, 0)
+    best = float(bound[int(np.argmin(beyond + inside * (bound / grid.levels(low)) ** 2 / 12))])
+    return max(low, -best), min(high, best)
 
 
 def _side(values: Array, weights: Array, extreme: float) -> tuple[Array, Array, Array]:

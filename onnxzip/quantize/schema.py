@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from onnxzip.errors import UsageError
+from onnxzip.quantize.qparams import CODES
 
 VERSION = 2
-ROLES = ("conv", "gemm", "matmul", "token", "table", "row_bias", "int32_bias", "join", "pass", "stored")
+ROLES = ("conv", "gemm", "matmul", "token", "table", "row_bias", "int32_bias", "join", "pass", "biased", "stored")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +28,11 @@ class Site:
 
     Attributes:
         tensor: its name.
-        dtype: uint8.
+        dtype: uint8, int8, uint16 or int16.
         scale: a float32 number.
-        zero_point: 0 to 255.
-        readers: "all" read the dequantized value, or the "quantized" nodes only.
+        zero_point: a code of that dtype.
+        readers: "all" read the dequantized value, or the "quantized" nodes only. "factor": what such a site gives is quantized once
+            more, for the products of which it is the second factor.
         per_token: what is quantized is the tensor divided by the largest magnitude of its row (last axis); its readers have the
             role "token".
         smooth: packed float32[K]: the tensor is divided by it along its last axis first, and the weights of its readers
@@ -207,9 +209,10 @@ def _typed(where: str, kind: str, value: Any) -> Any:
 def _check(plan: QuantPlan) -> None:
     """Values that insertion relies on."""
     for site in plan.sites:
-        if not (site.dtype == "uint8" and 0 <= site.zero_point <= 255 and site.readers in ("all", "quantized")):
+        lowest, highest = CODES.get(site.dtype, (1, 0))
+        if not (lowest <= site.zero_point <= highest and site.readers in ("all", "quantized", "factor")):
             raise UsageError(
-                f"site {site.tensor!r} of the plan must be uint8 with a zero point of 0 to 255 and readers 'all' or 'quantized'"
+                f"site {site.tensor!r} of the plan must be {', '.join(CODES)} with a zero point among its codes (uint8: 0 to 255) and readers 'all', 'quantized' or 'factor'"
             )
         if not np.finfo(np.float32).tiny <= site.scale < np.inf:
             raise UsageError(

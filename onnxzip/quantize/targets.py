@@ -6,68 +6,21 @@ Nothing here decides anything. Placement (`onnxzip.quantize.placement`) reads th
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import platform
 
 from onnxzip.errors import UsageError
+from onnxzip.quantize.qparams import Grid
+from onnxzip.quantize.row import TargetRow
 from onnxzip.runtime import sums_saturate
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetRow:
-    """One runtime on one kind of hardware. Activations are asymmetric per tensor, weights symmetric per axis (zero point 0).
-
-    Attributes:
-        name: what the user writes.
-        activation: dtype of activations, asymmetric per tensor.
-        weight: dtype of weights, symmetric per axis.
-        pairs: neighbouring products are added up in 16 bits: weights keep within that (`onnxzip.quantize.pairs`), row by row.
-        weight_max: weights are rounded into -weight_max..weight_max. The range is symmetric, so that -w and w meet the
-            same grid; the one code that is lost (-128) is worth 0.4 % of the range.
-        bias_max: largest magnitude of an int32 bias; the rest of the 32 bits is left to the sum of products.
-        output_quantized: operators with weights whose integer kernel exists only with a quantized output.
-        float_output: operators with weights whose integer kernel dequantizes itself: their output stays float.
-        integer_bias: roles whose bias becomes int32 in the file; elsewhere it stays float, and the runtime makes it int32 when it loads.
-        stored_zero_point: roles whose fusion looks for the (zero) zero points of the weights; elsewhere they are omitted.
-        absorbed: activations that vanish in the quantization of the operator before them, when the range allows.
-        joins: operators without weights that are worth running in integers, between integers.
-        pass_through: operators that only move, drop or compare elements; scale and zero point are the same on both sides.
-        pools: those of them that run well only behind an integer Conv.
-        channel_multiple: channels that the runtime's blocked layout handles together; widths that were multiples of it run
-            slower, up to several times, when they are not any more.
-        tables: operators that look up rows of a constant.
-        table_bytes: tables below this size stay float.
-        source: where the row comes from.
-    """
-
-    name: str
-    activation: str
-    weight: str
-    pairs: bool
-    weight_max: int
-    bias_max: int
-    output_quantized: frozenset[str]
-    float_output: frozenset[str]
-    integer_bias: frozenset[str]
-    stored_zero_point: frozenset[str]
-    absorbed: frozenset[str]
-    joins: frozenset[str]
-    pass_through: frozenset[str]
-    pools: frozenset[str]
-    channel_multiple: int
-    tables: frozenset[str]
-    table_bytes: int
-    source: str
-
 
 CPU = TargetRow(
     name="cpu",
-    activation="uint8",
+    activation=Grid(("uint8",)),
     weight="int8",
-    pairs=False,
-    weight_max=127,
-    bias_max=2**30,
+    tokens=True,
     output_quantized=frozenset({"Conv"}),
     float_output=frozenset({"MatMul", "Gemm"}),
+    bias_behind_matmul=True,
     integer_bias=frozenset({"conv", "gemm"}),
     stored_zero_point=frozenset({"gemm"}),
     absorbed=frozenset({"Relu", "Clip"}),
@@ -76,9 +29,8 @@ CPU = TargetRow(
         {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Split", "Slice", "Identity"}
     ),
     pools=frozenset({"MaxPool", "GlobalAveragePool"}),
-    channel_multiple=8,
     tables=frozenset({"Gather"}),
-    table_bytes=2**16,
+    machines=None,
     source="onnxruntime 1.32, CPU provider: optimized graphs read back and timed, one operator at a time, on AVX512-VNNI. "
     "U8S8: u8 weights fall off the VNNI kernel (2 times slower), s8 Add and Concat are 3 to 4 times slower than u8. "
     "Conv without an output Q dequantizes its weights at every run; MatMul and Gemm with one lose accuracy for nothing. "
@@ -94,12 +46,185 @@ CPU_AVX2 = dataclasses.replace(
     + " Without VNNI, pairs of U8S8 products saturate at 16 bits; read off a CPU with AVX2 by weights of which one pair is not zero.",
 )
 
-TARGETS: dict[str, TargetRow] = {row.name: row for row in (CPU, CPU_AVX2)}
+ARM_MACHINES = frozenset({"aarch64", "arm64"})
+
+ARM64 = dataclasses.replace(
+    CPU,
+    name="arm64",
+    machines=ARM_MACHINES,
+    source="onnxruntime 1.32, CPU provider on ARM64, from its documents, not measured: onnxruntime.ai/docs/performance/model-optimizations/quantization.html "
+    "(U8S8 and S8S8 both run; the saturation of U8S8 is x86's alone; CPUs with dot product gain), microsoft/onnxruntime pull requests 6916 (udot kernels of quantized GEMM: "
+    "4 times faster) and 9772 (symmetric convolution kernels: int8 weights with zero point 0). What fuses is decided by the same graph transformers as on x86.",
+)
+
+_MOVING = frozenset(
+    {
+        "MaxPool",
+        "Reshape",
+        "Transpose",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Slice",
+        "Split",
+        "Identity",
+        "DepthToSpace",
+        "SpaceToDepth",
+    }
+)
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+TENSORRT = TargetRow(
+    name="tensorrt",
+    activation=Grid(("int8",), symmetric=True),
+    weight="int8",
+    placement="inputs",
+    float_output=_WEIGHTED,
+    residual="skip",
+    residual_of=frozenset({"Conv", "ConvTranspose"}),
+    source="docs.nvidia.com/deeplearning/tensorrt, Working with Quantized Types and Explicit Quantization, Q/DQ Layer-Placement Recommendations: symmetric, int8, zero points 0 "
+    "(the ONNX parser asserts it, NVIDIA/TensorRT issue 2774); per tensor for activations, per channel for weights; quantize all inputs of weighted operations, not their outputs; "
+    "nothing between a convolution and batch normalization or activation; quantize the residual input of skip connections, so that Conv and Add become one. "
+    "No integer bias: DequantizeLinear of int32 is refused (microsoft/onnxruntime issue 14229). TensorRT moves Q and DQ through pools and reshapes itself. Products of two activations stay float.",
+)
+
+OPENVINO = TargetRow(
+    name="openvino",
+    activation=Grid(("uint8", "int8"), symmetric=True),
+    weight="int8",
+    placement="inputs",
+    float_output=_WEIGHTED,
+    joins=frozenset({"Concat", "AveragePool", "GlobalAveragePool"}),
+    pass_through=_MOVING,
+    residual="both",
+    residual_of=frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"}),
+    products=frozenset({"MatMul"}),
+    source="openvinotoolkit/nncf src/nncf/common/hardware/setups/cpu.py: which operators read quantized activations, per tensor, weights symmetric per channel; Concat with one scale; pools of maxima "
+    "and what moves data are transparent, a quantizer goes in front of them. docs.openvino.ai, Basic Quantization Flow, preset PERFORMANCE (the default): "
+    "symmetric, which is u8 where nothing is negative and i8 elsewhere. Low Precision Transformations: scales of activations per tensor. Products in elementwise formulas (swish, squeeze and excite, masks) "
+    "are on NNCF's list of patterns that it ignores.",
+)
+
+QNN = TargetRow(
+    name="qnn",
+    activation=Grid(("uint8",), smallest=1e-4),
+    weight="int8",
+    placement="everywhere",
+    output_quantized=frozenset({"Conv", "ConvTranspose"}),
+    integer_bias=frozenset({"conv"}),
+    stored_zero_point=frozenset({"conv"}),
+    absorbed=frozenset({"Relu", "Clip"}),
+    pass_through=_MOVING | {"AveragePool", "Gather", "TopK"},
+    whole=frozenset(
+        [
+            "Abs",
+            "Add",
+            "ArgMax",
+            "ArgMin",
+            "Asin",
+            "Atan",
+            "AveragePool",
+            "Clip",
+            "Concat",
+            "Cos",
+            "DepthToSpace",
+            "Div",
+            "Elu",
+            "Equal",
+            "Exp",
+            "Expand",
+            "Flatten",
+            "Floor",
+            "Gather",
+            "Gelu",
+            "Gemm",
+            "GlobalAveragePool",
+            "Greater",
+            "GreaterOrEqual",
+            "GridSample",
+            "HardSigmoid",
+            "HardSwish",
+            "Identity",
+            "InstanceNormalization",
+            "LRN",
+            "LayerNormalization",
+            "LeakyRelu",
+            "Less",
+            "LessOrEqual",
+            "Log",
+            "LogSoftmax",
+            "LpNormalization",
+            "MatMul",
+            "Max",
+            "MaxPool",
+            "Min",
+            "Mul",
+            "Neg",
+            "PRelu",
+            "Pad",
+            "Pow",
+            "ReduceMax",
+            "ReduceMean",
+            "ReduceMin",
+            "ReduceProd",
+            "ReduceSum",
+            "Relu",
+            "Reshape",
+            "Resize",
+            "Round",
+            "Sigmoid",
+            "Sign",
+            "Sin",
+            "Slice",
+            "Softmax",
+            "SpaceToDepth",
+            "Split",
+            "Sqrt",
+            "Squeeze",
+            "Sub",
+            "Tanh",
+            "Tile",
+            "TopK",
+            "Transpose",
+            "Unsqueeze",
+            "Where",
+        ]
+    ),
+    reach=48.0,
+    fixed_shapes=True,
+    source="onnxruntime.ai/docs/execution-providers/QNN-ExecutionProvider.html: the HTP runs quantized graphs of fixed shapes only; operators; activations uint8 or uint16; MatMul takes "
+    "(uint8, uint8), (uint8, uint16), (uint16, uint8). onnxruntime 1.32, quantization/execution_providers/qnn/quant_config.py: per channel for the weights of Conv (axis 0) and "
+    "ConvTranspose (axis 1) and their int32 biases, per tensor for MatMul; ranges of at least 1e-4. quantization/registry.py: operators whose output has the scale of their input.",
+)
+
+QNN16 = dataclasses.replace(
+    QNN,
+    name="qnn16",
+    activation=Grid(("uint16",), smallest=1e-4),
+    narrowed=frozenset({"MatMul"}),
+    reach=128.0,
+    fixed=(("Sigmoid", 2.0**-16, 0), ("Tanh", 2.0**-15, 2**15)),
+    min_opset=21,
+    source=QNN.source
+    + " 16 bits: weights and one of two factors keep 8; Sigmoid and Tanh have fixed scales (quant_config.py). Q and DQ of 16 bits are standard from opset 21.",
+)
+
+TARGETS: dict[str, TargetRow] = {row.name: row for row in (CPU, CPU_AVX2, ARM64, TENSORRT, OPENVINO, QNN, QNN16)}
 
 
 def resolved(name: str) -> str:
     """The name of the row that a target stands for here: "cpu" is this CPU, whichever it is."""
-    return CPU_AVX2.name if name == CPU.name and sums_saturate() else name
+    if name != CPU.name:
+        return name
+    if platform.machine().lower() in ARM_MACHINES:
+        return ARM64.name
+    return CPU_AVX2.name if sums_saturate() else name
+
+
+def runs_here(name: str) -> bool:
+    """Whether this machine is of the kind that the target is, so that what is measured here says something."""
+    machines = target_row(name).machines
+    return machines is None or platform.machine().lower() in machines
 
 
 def target_row(name: str) -> TargetRow:

@@ -9,6 +9,7 @@ Weights whose reader's activation is smoothed are multiplied by the smoothing fa
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,8 +24,8 @@ from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.pairs import draw_in, partners, safe_scales
 from onnxzip.quantize.qparams import bias_floor, quantize_weight, weight_scales
+from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site, Weight
-from onnxzip.quantize.targets import TargetRow
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,17 @@ def integer_weights(
         UsageError: a weight is not a float32 constant of the model, or its axis does not exist.
     """
     entries = {w.initializer: w for w in plan.weights}
-    sites = {s.tensor: s for s in plan.sites}
+    sites = {s.tensor: s for s in plan.sites if s.readers != "factor"}
     values, floors = dict[str, ir.Value](), dict[str, NDArray[np.float64]]()
+    # scales must not depend on corrections, which are fitted to what rounding at these scales does
+    uncorrected = dataclasses.replace(plan, nodes=tuple(dataclasses.replace(p, bias="") for p in plan.nodes))
     for planned in plan.nodes:
         if not planned.weight:
             continue
         node = nodes[planned.output]
         value = _weight_of(node, planned, entries)
         values[planned.weight] = value
-        bias, site = bias_of(node, planned, plan), site_of(node, sites)
+        bias, site = bias_of(node, dataclasses.replace(planned, bias=""), uncorrected), site_of(node, sites)
         if bias is not None and site is not None:
             floor = bias_floor(bias.reshape(-1), site.scale, row.bias_max)
             floors[planned.weight] = np.maximum(floors.get(planned.weight, 0.0), floor)
@@ -87,8 +90,9 @@ def float_weight(value: ir.Value, reader: ir.Node | None, sites: Mapping[str, Si
 
 def bias_of(node: ir.Node, planned: PlannedNode, plan: QuantPlan) -> NDArray[np.float32] | None:
     """The bias that joins the integer sum of a planned node, corrected: its third input, or the row of an Add in role int32_bias."""
-    if planned.op in ("Conv", "Gemm"):
-        axis = 1 if planned.op == "Gemm" and not node.attributes.get_int("transB", 0) else 0
+    if planned.op in ("Conv", "ConvTranspose", "Gemm"):
+        transposed = node.attributes.get_int("transB", 0)
+        axis = 0 if planned.op == "Conv" or transposed else 1
         weight = array(node.inputs[1])
         channels = 0 if weight is None else weight.shape[axis]
         return corrected(array(node.inputs[2]) if len(node.inputs) > 2 else None, planned, channels)

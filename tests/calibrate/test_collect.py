@@ -88,6 +88,27 @@ def test_peer_16_17_shards_merge_to_one_run_and_batches_may_differ_in_shape(tmp_
     assert one != collect(model, names, data[1:], model_digest="m")
 
 
+def test_fast_takes_the_first_four_batches_and_every_second_one_behind_them() -> None:
+    model, data, names = cnn(), feeds(*[1, 40, 3, 33, 40, 2, 9, 1, 5]), ["x", "c", "f"]
+    fast = collect(model, names, data, effort="fast", threads=1)
+    assert fast == collect(model, names, [data[i] for i in (0, 1, 2, 3, 4, 6, 8)], threads=1)
+    assert fast.batches == 7
+    assert fast != collect(model, names, data, threads=1)
+    assert fast == collect(model, names, iter(data), effort="fast", threads=2)  # its length is not known
+
+
+def test_fast_leaves_no_batch_of_little_data_out() -> None:
+    model, data = cnn(), feeds(1, 40, 3, 33, 4)
+    assert collect(model, ["c"], data, effort="fast") == collect(model, ["c"], data)
+
+
+def test_fast_names_a_bad_batch_by_its_place_in_the_data() -> None:
+    data = feeds(*[1] * 7)
+    data[6]["x"][0, 0, 0, 0] = np.inf
+    with pytest.raises(DataError, match="batch 6: tensor 'x' takes the value infinity"):
+        collect(cnn(), ["x"], data, effort="fast")
+
+
 def test_peer_21_statistics_know_their_data(tmp_path: Path) -> None:
     model, data = cnn(), feeds(2, 3)
     collect(model, ["c"], data, model_digest="m").save(tmp_path / "s.npz")

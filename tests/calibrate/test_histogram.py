@@ -11,12 +11,14 @@ from hypothesis.extra import numpy as hnp
 
 from onnxzip.calibrate.histogram import BINS, CENTRES, ZERO, Histogram, bins_of
 
+ORDER = np.r_[BINS - 1 : ZERO - 1 : -1, 0:ZERO]
+
 FLOATS = hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(-(2.0**99), 2.0**99, width=32))
 
 
 def histogram(values: object) -> Histogram:
     made = Histogram()
-    made.add(bins_of(np.asarray(values, np.float32)))
+    made.add(np.asarray(values, np.float32))
     return made
 
 
@@ -39,18 +41,20 @@ def test_bins_are_in_the_order_of_values_and_zero_is_one_bin() -> None:
 def test_sums_are_exact(parts: list[tuple[np.ndarray, int]], cut: int) -> None:
     one, left, right = Histogram(), Histogram(), Histogram()
     for index, (values, weight) in enumerate(parts):
-        one.add(bins_of(values), weight)
-        (left if index < cut else right).add(bins_of(values), weight)
+        one.add(values, weight)
+        (left if index < cut else right).add(values, weight)
     assert one == left + right == right + left
     assert one.total() == sum(len(v) * w for v, w in parts)
     assert pickle.loads(pickle.dumps(one)) == one
 
 
 def test_counting_in_portions_equals_counting_at_once() -> None:
-    keys = np.random.default_rng(0).integers(0, BINS, 100_000).astype(np.uint16)
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal(100_000) * 10.0 ** rng.integers(-9, 9, 100_000)).astype(np.float32)
     one, many = Histogram(), Histogram()
-    one.add(keys, 3)
-    for start in range(0, len(keys), 999):
-        many.add(keys[start : start + 999], 3)
+    one.add(values, 3)
+    for start in range(0, len(values), 999):
+        many.add(values[start : start + 999], 3)
     assert one == many
+    assert one.by_value().tolist() == (3 * np.bincount(bins_of(values), minlength=BINS))[ORDER].tolist()
     assert one != histogram([1.0])

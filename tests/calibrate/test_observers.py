@@ -94,7 +94,7 @@ def test_refuses_what_is_no_file_of_statistics(tmp_path: Path) -> None:
         ("exact_used", lambda a: a + 1),
         ("range", lambda a: a * np.nan),
         ("counts", lambda a: a * 0),
-        ("header", lambda a: np.frombuffer(a.tobytes().replace(b"statistics 1", b"statistics 9"), np.uint8)),
+        ("header", lambda a: np.frombuffer(a.tobytes().replace(b"statistics 2", b"statistics 1"), np.uint8)),
         ("header", lambda a: a[:-5]),
     ],
 )

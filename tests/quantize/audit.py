@@ -27,12 +27,17 @@ def feeds(net: ir.Model, count: int = 3, **sizes: int) -> list[Feed]:
 
 
 def plan_of(
-    model: ir.Model, batches: list[Feed] | None = None, *, method: str = "minmax", keep: tuple[str, ...] = ()
+    model: ir.Model,
+    batches: list[Feed] | None = None,
+    *,
+    method: str = "minmax",
+    keep: tuple[str, ...] = (),
+    target: str = "cpu",
 ) -> QuantPlan:
     """The plan from real statistics."""
-    tensors = observe(model, "cpu", keep)
+    tensors = observe(model, target, keep)
     statistics = collect(model, tensors, batches or feeds(model), threads=1) if tensors else {}
-    return make_plan(model, statistics, "cpu", method=method, keep_float=keep)
+    return make_plan(model, statistics, target, method=method, keep_float=keep)
 
 
 def quantized(model: ir.Model, **options: object) -> ir.Model:

@@ -41,6 +41,26 @@ def test_plan_is_replayed_to_the_same_bytes(tmp_path: Path) -> None:
     assert to_proto(first.model).SerializeToString() == to_proto(again.model).SerializeToString()
 
 
+@pytest.mark.parametrize("target", ["tensorrt", "openvino", "qnn", "qnn16"])
+def test_old_models_are_quantized_for_every_target_and_replayed(target: str, tmp_path: Path) -> None:
+    """Softmax of opset 11 becomes other operators when the opset is raised."""
+    old = model(
+        """<ir_version: 6, opset_import: ["" : 11]> agraph (float[N,16,8,8] x) => (float[N,16,4,4] y)
+        { a = Conv(x, w) r = Relu(a) c = Conv(r, w) y = Softmax(c) }""",
+        w=W / 12,
+    )
+    choice = quantize(old, feeds(old), Config(target=target))
+    assert choice.model is not None
+    assert choice.plan is not None
+    assert choice.plan.left == ()
+    assert sqnr(old, choice.model, feeds(old)[0]) > 20
+    path = tmp_path / "plan.json"
+    path.write_text(choice.plan.to_json(), encoding="utf-8")
+    again = quantize(old, [], Config(target=target, plan=str(path))).model
+    assert again is not None
+    assert to_proto(again).SerializeToString() == to_proto(choice.model).SerializeToString()
+
+
 def test_two_runs_give_the_same_plan() -> None:
     plans = [quantize(net(), feeds(net()), Config()).plan for _ in range(2)]
     assert plans[0] == plans[1]

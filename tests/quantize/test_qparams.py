@@ -6,14 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxzip.quantize.qparams import (
+    CODES,
     LEVELS,
     MAX_SCALE,
     MIN_SCALE,
+    Grid,
     QParams,
     activation_qparams,
     along,
     bias_floor,
     bias_scales,
+    quantize_activation,
     quantize_bias,
     quantize_weight,
     weight_scales,
@@ -95,6 +98,44 @@ def test_bounds_without_zero_are_refused() -> None:
 def test_quantize_rounds_half_to_even_and_saturates() -> None:
     q = activation_qparams(0, 255)
     assert quantize_u8(np.array([-5, 0.5, 1.5, 300], np.float32), q).tolist() == [0, 0, 2, 255]
+
+
+@pytest.mark.parametrize("dtype", CODES)
+@given(st.floats(-100, 0), st.floats(0.001, 100))
+def test_every_dtype_spans_its_range(dtype: str, low: float, high: float) -> None:
+    q = activation_qparams(low, high, grid=Grid((dtype,)))
+    lowest, highest = CODES[dtype]
+    assert q.dtype == dtype
+    assert lowest <= q.zero_point <= highest
+    x = np.linspace(low, high, 100).astype(np.float32)
+    codes = quantize_activation(x, q)
+    assert codes.dtype == dtype
+    assert np.abs((codes.astype(np.float64) - q.zero_point) * q.scale - x).max() <= q.scale * 1.01 + 1e-5
+
+
+@given(st.floats(-100, 0), st.floats(0, 100))
+def test_symmetric_grids_have_zero_point_0_and_reach_the_far_end(low: float, high: float) -> None:
+    q = activation_qparams(low, high, grid=Grid(("int8",), symmetric=True))
+    assert q.zero_point == 0
+    if high - low > 1e-6:
+        assert q.scale * 127 == pytest.approx(max(-low, high), rel=1e-5)
+
+
+def test_symmetric_grids_are_unsigned_where_nothing_is_negative() -> None:
+    grid = Grid(("uint8", "int8"), symmetric=True)
+    assert activation_qparams(0, 51, grid=grid) == QParams(float(np.float32(0.2)), 0, "uint8")
+    assert activation_qparams(-1, 51, grid=grid).dtype == "int8"
+    assert activation_qparams(3, 3, grid=grid).high == pytest.approx(3)
+
+
+def test_relu_takes_the_lowest_code_of_signed_dtypes() -> None:
+    q = activation_qparams(-0.3, 5, (0, math.inf), Grid(("int8",)))
+    assert (q.zero_point, q.low) == (-128, 0)
+
+
+def test_narrow_ranges_are_widened_where_the_target_asks() -> None:
+    assert activation_qparams(0, 1e-7, grid=Grid(smallest=1e-4)).high == pytest.approx(1e-4)
+    assert activation_qparams(0, 1e-7).high == pytest.approx(1e-7)
 
 
 def test_weight_scales_run_along_the_axis() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from onnxzip.errors import UsageError
-from onnxzip.quantize.ranges import clip_range, mse_range, percentile_range
+from onnxzip.quantize.qparams import Grid
+from onnxzip.quantize.ranges import Held, clip_range, mse_range, percentile_range
 
 
 @dataclass
@@ -103,3 +104,27 @@ def test_tensor_without_values_is_refused() -> None:
 def test_unknown_method_is_refused() -> None:
     with pytest.raises(UsageError, match="minmax, mse, percentile"):
         clip_range([Fake(np.ones(1))], "entropie")
+
+
+@pytest.mark.parametrize("grid", [Grid(("int8",), symmetric=True), Grid(("uint8", "int8"), symmetric=True)])
+@pytest.mark.parametrize("seed", range(3))
+def test_symmetric_mse_is_close_to_the_best_clip(grid: Grid, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(3, 20_000) * np.where(rng.random(20_000) < 0.5, 1, 0.3)
+    x = np.maximum(x, 0) if seed == 0 else x
+
+    def loss(bound: float) -> float:
+        step, lowest = bound / grid.levels(x.min()), 0 if grid.dtype(x.min()) == "uint8" else -128
+        return float(((np.clip(np.round(x / step), lowest, grid.levels(x.min())) * step - x) ** 2).mean())
+
+    low, high = clip_range([Fake(x)], "mse", grid)
+    best = min(map(loss, np.geomspace(0.02, 1, 400) * np.abs(x).max()))
+    assert loss(max(-low, high)) < 1.05 * best
+    assert x.min() <= low <= 0 < high <= x.max()
+
+
+def test_a_constant_has_its_own_statistics() -> None:
+    held = Held(np.array([[2.0, -1.0], [2.0, 0.5]], np.float32))
+    assert clip_range([held], "minmax") == (-1, 2)
+    values, counts = held.distribution()
+    assert (values.tolist(), counts.tolist(), held.count) == ([-1, 0.5, 2], [1, 1, 2], 4)

@@ -1,0 +1,105 @@
+"""Everything that int8 needs to know about a model on its data, from one run: statistics, moments, rows, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxzip.calibrate.collect import collect
+from onnxzip.calibrate.gather import Gathering, View, chunks
+from onnxzip.calibrate.moments import Moments
+from onnxzip.calibrate.observers import TensorStatistics
+from onnxzip.calibrate.probe import Passes, token_mask
+from onnxzip.config import Calibrate
+from onnxzip.model.shapes import Shapes
+from onnxzip.progress import Observer
+from onnxzip.quantize.forms import TOKEN_RANK, Rows
+from onnxzip.quantize.outcome import Answers
+from onnxzip.quantize.placement import place
+from onnxzip.quantize.refine import look_at
+from onnxzip.quantize.row import TargetRow
+from onnxzip.runtime import Batch
+
+MOMENT_ROWS = 4096
+"""Rows of each layer that moments are summed up of."""
+
+FORM_ROWS = 256
+"""Rows of each activation that are kept to choose its form."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What was seen of a float model.
+
+    Attributes:
+        statistics: by tensor.
+        moments: of what each layer reads, by the layer's output.
+        rows: samples of what MatMuls of tokens read.
+        answers: the model's own outputs.
+    """
+
+    statistics: Mapping[str, TensorStatistics]
+    moments: Mapping[str, Moments]
+    rows: Rows
+    answers: Answers
+
+
+def look(
+    model: ir.Model,
+    row: TargetRow,
+    keep: Mapping[ir.Node, str],
+    tensors: tuple[str, ...],
+    data: Iterable[Batch],
+    *,
+    effort: Calibrate,
+    observer: Observer,
+) -> Evidence:
+    """Run the model over the data, once where the moments of all layers fit into memory.
+
+    Args:
+        model: the float model.
+        row: the target.
+        keep: nodes that stay float.
+        tensors: whose statistics are wanted.
+        data: batches to tune on.
+        effort: how many of them.
+        observer: told of each batch.
+
+    Raises:
+        DataError: there is no batch, or a tensor is NaN or infinite on one.
+    """
+    kernels = place(model, row, keep).kernels
+    shapes = Shapes(model)
+    looks = [one for k in kernels if k.role != "table" if (one := look_at(k.node, k.axis)) is not None]
+    mask = token_mask(model, data)
+    rows = Rows(
+        list(
+            dict.fromkeys(
+                k.data.name or "" for k in kernels if row.tokens and k.role == "matmul" and _tokens(k.data, shapes)
+            )
+        ),
+        View(data, mask, FORM_ROWS, Passes()),
+    )
+    answers, view = Answers(model), View(data, mask, MOMENT_ROWS, Passes())
+    moments: dict[str, Moments] = {}
+    statistics = None
+    for part in chunks([[k] for k in looks]) or [[]]:
+        gathering = Gathering([looks[i] for i in part], view, single=True)
+        first = statistics is None
+        found = collect(
+            model,
+            tensors if first else (),
+            data,
+            observer=observer,
+            effort=effort,
+            watchers=(gathering, rows, answers) if first else (gathering,),
+        )
+        statistics = found if first else statistics
+        moments |= {name: seen for name, (seen, _) in gathering.halves.items()}
+    return Evidence(statistics or {}, moments, rows, answers)
+
+
+def _tokens(value: ir.Value, shapes: Shapes) -> bool:
+    return (shapes.rank(value) or 0) >= TOKEN_RANK
