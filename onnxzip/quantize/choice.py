@@ -83,8 +83,9 @@ def _summary(plan: QuantPlan) -> str:
         return f"{kernels} nodes with weights run in int8, {len(plan.left)} stay float"
     small = {w.initializer for w in plan.weights if w.block}
     four = sum(n.weight in small for n in plan.nodes)
-    eight = f"the weights of {kernels - four} nodes are stored in int8, {len(plan.left)} nodes stay float"
-    return f"the weights of {four} nodes are stored in 4 bits, {eight[4:]}" if four else eight
+    if four:
+        return f"the weights of {four} nodes are stored in 4 bits, of {kernels - four} in int8, {len(plan.left)} nodes stay float"
+    return f"the weights of {kernels} nodes are stored in int8, {len(plan.left)} nodes stay float"
 
 
 def _notes(plan: QuantPlan) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ What each role of a planned node means:
                  by its factors first.
  6. stored       reads its weights through DequantizeLinear(int8, or uint4 in blocks), and computes in float. Weights that only Gemms with
                  transB read are stored transposed: onnxruntime makes MatMulNBits of DQ and MatMul, or of DQ and Gemm without transB.
- 7. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
+ 7. table        Gather(float table, i) becomes a Gather of integers, scaled afterwards (`onnxzip.quantize.tables`).
  8. join, pass   read their activations through the DQ of their sites.
  9. biased       reads what it multiplies through the DQ of sites, its bias through DequantizeLinear(int32) in the scale of the product.
 Each site gets one QuantizeLinear and one DequantizeLinear (a constant is stored in integers and gets the latter); "all" readers, a graph output included, or the planned ones read the latter.
@@ -29,26 +29,25 @@ from numpy.typing import NDArray
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
-from onnxzip.model.edit import Names, add_constant, new_node, replace
+from onnxzip.model.edit import Names, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.walk import is_op
+from onnxzip.quantize.constants import Constants
 from onnxzip.quantize.fit import find_nodes, find_sites
 from onnxzip.quantize.groups import is_parameter
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
-from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site, Weight
+from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
+from onnxzip.quantize.tables import by_row, packed_table, rows_of_4, rows_of_8
 from onnxzip.quantize.targets import target_row
 from onnxzip.quantize.tokens import normalized, smoothed
-from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of, transposed
+from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of, table_ranks, transposed
 
 PER_AXIS_OPSET = 13
 """First opset whose DequantizeLinear has an axis."""
 
 BLOCK_OPSET, BLOCK_IR = 21, 10
 """First opset whose DequantizeLinear has blocks, and first version of the format that has 4-bit integers."""
-
-DEFAULT_AXIS = 1
-"""Its default, which needs no bytes."""
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -88,7 +87,8 @@ class _Inserter:
         self.row = target_row(plan.target)
         self.weights = integer_weights(plan, self.nodes, self.row)
         self.turned = transposed(plan, self.nodes)
-        self.stored: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self.ranks = table_ranks(model, plan, self.nodes)
+        self.constants = Constants(self.graph, self.names)
         self.dequantized: dict[str, ir.Value] = {}
 
     def run(self) -> None:
@@ -111,44 +111,6 @@ class _Inserter:
                 self._factor(site, products[site.tensor])
         self._sweep()
 
-    # Constants
-
-    def _store(self, hint: str, content: NDArray[np.generic]) -> ir.Value:
-        """An initializer with this content, made once."""
-        content = np.asarray(
-            content, order="C"
-        )  # ascontiguousarray would make a vector of a scalar, and the fusions want scalars
-        key = (content.dtype.name, content.shape, content.tobytes())
-        if key not in self.stored:
-            self.stored[key] = add_constant(self.graph, content, self.names.fresh(hint))
-        return self.stored[key]
-
-    def _dequantize(
-        self, before: ir.Node, codes: ir.Value, scales: ir.Value, axis: int, zero: ir.Value | None, block: int = 0
-    ) -> ir.Value:
-        """DequantizeLinear of a constant, per axis or in blocks along it, placed before a node."""
-        inputs = [codes, scales] + ([zero] if zero is not None else [])
-        node = new_node("DequantizeLinear", inputs, self.names.fresh("dq"), axis=axis)
-        if block:
-            node.attributes["block_size"] = ir.AttrInt64("block_size", block)
-        if axis == DEFAULT_AXIS:
-            del node.attributes["axis"]
-        self.graph.insert_before(before, node)
-        return node.outputs[0]
-
-    def _scales(self, before: ir.Node, scales: NDArray[np.float32], entry: Weight) -> ir.Value:
-        """The scales of weights; those of half the bytes through a Cast, which the runtime does once, when it loads."""
-        if not entry.half:
-            return self._store("scale", scales)
-        cast = new_node(
-            "Cast",
-            [self._store("scale", scales.astype(np.float16))],
-            self.names.fresh("scale"),
-            to=int(ir.DataType.FLOAT),
-        )
-        self.graph.insert_before(before, cast)
-        return cast.outputs[0]
-
     # Weights and biases
 
     def _weight(self, entry: PlannedNode, node: ir.Node) -> None:
@@ -162,29 +124,22 @@ class _Inserter:
             if turned:
                 codes, scales, zeros, axis = codes.T, scales.T, None if zeros is None else zeros.T, 1 - axis
             block = weight.entry.block
-            self.dequantized[entry.weight] = self._dequantize(
+            self.dequantized[entry.weight] = self.constants.dequantized(
                 node,
-                self._integers("weight", codes, weight.entry),
-                self._scales(node, scales, weight.entry),
+                self.constants.integers("weight", codes, weight.entry),
+                self.constants.scales(node, scales, weight.entry),
                 1 - axis if block else axis,
-                None if zeros is None else self._integers("zero", zeros, weight.entry),
+                None if zeros is None else self.constants.integers("zero", zeros, weight.entry),
                 block,
             )
         node.replace_input_with(1, self.dequantized[entry.weight])
         if turned:
             del node.attributes["transB"]
 
-    def _integers(self, hint: str, codes: NDArray[np.generic], entry: Weight) -> ir.Value:
-        """An initializer of integers, of 4 bits where the plan says so."""
-        return self._store(hint, codes if entry.dtype == "int8" else codes.astype(ir.DataType.UINT4.numpy()))
-
-    def _codes(self, name: str) -> ir.Value:
-        return self._store("weight", self.weights[name][1].codes)
-
     def _bias(self, entry: PlannedNode, node: ir.Node) -> None:
         if entry.role == "row_bias":
             index, row = row_of(node, entry)
-            node.replace_input_with(index, self._store("bias", row.reshape(1, 1, -1)))
+            node.replace_input_with(index, self.constants.store("bias", row.reshape(1, 1, -1)))
             return
         if entry.role == "biased":
             self._product_bias(node)
@@ -196,15 +151,17 @@ class _Inserter:
             return
         if site is None or entry.role not in self.row.integer_bias:
             if entry.bias:
-                _set_input(node, 2, self._store("bias", bias))
+                _set_input(node, 2, self.constants.store("bias", bias))
             return
         scales = bias_scales(site.scale, self.weights[entry.weight][1].scales)
-        codes = self._store("bias", quantize_bias(bias.reshape(-1), scales))
+        codes = self.constants.store("bias", quantize_bias(bias.reshape(-1), scales))
         reader, index = node, 2
         if entry.op == "MatMul":
             reader = next(u.node for u in node.outputs[0].uses())
             index = next(i for i, v in enumerate(reader.inputs) if v is not node.outputs[0])
-        _set_input(reader, index, self._dequantize(reader, codes, self._store("scale", scales), 0, None))
+        _set_input(
+            reader, index, self.constants.dequantized(reader, codes, self.constants.store("scale", scales), 0, None)
+        )
 
     def _product_bias(self, node: ir.Node) -> None:
         """The bias of a node in role biased, in the product of the scales of its first two inputs."""
@@ -217,22 +174,26 @@ class _Inserter:
                 f"the plan does not fit the model: {node.op_type} {node.name!r} in role 'biased' needs sites for both of its inputs"
             )
         scales = bias_scales(data.scale, np.asarray(factor.scale, np.float32))
-        codes = self._store("bias", quantize_bias(bias, scales))
-        dequantize = new_node("DequantizeLinear", [codes, self._store("scale", scales)], self.names.fresh("dq"))
+        codes = self.constants.store("bias", quantize_bias(bias, scales))
+        dequantize = new_node(
+            "DequantizeLinear", [codes, self.constants.store("scale", scales)], self.names.fresh("dq")
+        )
         self.graph.insert_before(node, dequantize)
         node.replace_input_with(2, dequantize.outputs[0])
 
     def _table(self, entry: PlannedNode, node: ir.Node) -> None:
         weight: IntegerWeight = self.weights[entry.weight][1]
-        rows, fresh = node.inputs[1], self.names.fresh
-        rank = weight.codes.ndim
-        scales = self._scales(node, weight.scales.reshape(-1, *[1] * (rank - 1)), weight.entry)
-        codes = new_node("Gather", [self._codes(entry.weight), rows], fresh("row"))
-        cast = new_node("Cast", [codes.outputs[0]], fresh("row"), to=int(ir.DataType.FLOAT))
-        scale = new_node("Gather", [scales, rows], fresh("row"))
-        product = new_node("Mul", [cast.outputs[0], scale.outputs[0]], fresh("row"))
-        self.graph.insert_before(node, [codes, cast, scale, product])
-        replace(node.outputs[0], product.outputs[0])
+        rows = node.inputs[1]
+        assert rows is not None  # noqa: S101 # for mypy: Gather has no optional input
+        scales = self.constants.scales(node, by_row(weight.scales, weight.codes.ndim), weight.entry)
+        if weight.zeros is None:
+            made = rows_of_8(self.constants.store("weight", weight.codes), scales, rows, self.names)
+        else:
+            codes = self.constants.store("weight", packed_table(weight.codes.astype(np.uint8), weight.entry.block))
+            zeros = self.constants.store("zero", by_row(weight.zeros, weight.codes.ndim))
+            made = rows_of_4(codes, scales, zeros, rows, self.ranks[entry.output], self.names, self.constants.store)
+        self.graph.insert_before(node, made)
+        replace(node.outputs[0], made[-1].outputs[0])
         self.graph.remove(node, safe=True)
 
     # Activations
@@ -240,14 +201,14 @@ class _Inserter:
     def _pair(self, before: ir.Value, site: Site) -> list[ir.Node]:
         """Q and DQ of a value; of a constant DQ alone."""
         zero = np.asarray(site.zero_point, site.dtype)
-        inputs = [self._store("scale", np.asarray(site.scale, np.float32)), self._store("zero", zero)]
+        inputs = [self.constants.store("scale", np.asarray(site.scale, np.float32)), self.constants.store("zero", zero)]
         content, nodes = array(before), list[ir.Node]()
         if content is None:
             nodes.append(new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q")))
             codes = nodes[0].outputs[0]
         else:
             q = QParams(site.scale, site.zero_point, site.dtype)
-            codes = self._store("weight", quantize_activation(content, q))
+            codes = self.constants.store("weight", quantize_activation(content, q))
         return [*nodes, new_node("DequantizeLinear", [codes, *inputs], self.names.fresh("dq"))]
 
     def _site(self, site: Site, value: ir.Value, readers: set[ir.Node]) -> None:
@@ -258,10 +219,10 @@ class _Inserter:
         nodes: list[ir.Node] = []
         before, magnitude = value, None
         if site.smooth:
-            nodes.append(smoothed(before, self._factors(site, uses[0].node), self.names, self._store))
+            nodes.append(smoothed(before, self._factors(site, uses[0].node), self.names, self.constants.store))
             before = nodes[-1].outputs[0]
         if site.per_token:
-            steps, magnitude = normalized(before, self.opset, self.names, self._store)
+            steps, magnitude = normalized(before, self.opset, self.names, self.constants.store)
             nodes += steps
             before = steps[-1].outputs[0]
         nodes += self._pair(before, site)

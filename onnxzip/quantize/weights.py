@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
+from onnxzip.model.shapes import Shapes
 from onnxzip.quantize.blocks import LEVELS, blocks_of, laid_out, nearest, scale_shape
 from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
 from onnxzip.quantize.packed import unpack
@@ -214,3 +215,24 @@ def transposed(plan: QuantPlan, nodes: Mapping[str, ir.Node]) -> frozenset[str]:
             turns = p.role == "stored" and p.op == "Gemm" and nodes[p.output].attributes.get_int("transB", 0) == 1
             found[p.weight] = found.get(p.weight, True) and turns
     return frozenset(name for name, turns in found.items() if turns)
+
+
+def table_ranks(model: ir.Model, plan: QuantPlan, nodes: Mapping[str, ir.Node]) -> dict[str, int]:
+    """The rank of the row numbers that a Gather of a 4-bit table reads, by its output.
+
+    Raises:
+        UsageError: it is not known, or the rows are no multiple of the blocks.
+    """
+    sizes = {w.initializer: w.block for w in plan.weights if w.block}
+    tables = [p for p in plan.nodes if p.role == "table" and p.weight in sizes]
+    shapes = Shapes(model) if tables else None
+    found: dict[str, int] = {}
+    for p in tables:
+        rows, table = nodes[p.output].inputs[1], array(nodes[p.output].inputs[0])
+        rank = None if shapes is None or rows is None else shapes.rank(rows)
+        if rank is None or table is None or table.ndim != 2 or table.shape[1] % sizes[p.weight]:
+            raise UsageError(
+                f"the plan does not fit the model: the table of Gather {p.node!r} cannot be stored in blocks"
+            )
+        found[p.output] = rank
+    return found

@@ -1,8 +1,8 @@
 """Plans that store weights in integers and leave the arithmetic float: which weights, how, and rounded on what.
 
  1. int8, a scale for each output channel; tables by row. float16 scales where that loses nothing and saves bytes.
- 2. uint4 in blocks (`onnxzip.quantize.blocks`), for a MatMul, Gemm or Conv that sums up at least `SMALLEST` channels. Its block size
-    is the one with the least error · 4^(bits a weight): a bit is worth 6 dB elsewhere too.
+ 2. uint4 in blocks (`onnxzip.quantize.blocks`), for a MatMul, Gemm or Conv that sums up at least `SMALLEST` channels, and for a table
+    whose rows are a multiple of a block (of nearest integers). The block size is the one with the least error · 4^(bits a weight): a bit is worth 6 dB elsewhere too.
 Both are rounded so that errors make up for each other (`onnxzip.quantize.gptq4`), on moments from data or on assumed ones
 (`onnxzip.quantize.assumed`). Moments from fewer than 2 K rows for K columns are used only where the grid that half of the rows gave is
 better than the nearest integers on the other half.
@@ -24,6 +24,7 @@ from onnxzip.calibrate.gather import Look
 from onnxzip.calibrate.moments import WIDEST, Moments
 from onnxzip.calibrate.patches import site_of
 from onnxzip.model.constants import array
+from onnxzip.model.shapes import Shapes
 from onnxzip.quantize import blocks as b4
 from onnxzip.quantize.assumed import assumed_moments
 from onnxzip.quantize.gptq4 import ENOUGH, damping, output_error, round_to_grid
@@ -55,11 +56,13 @@ class Layer:
         weight: the plan's entry, int8.
         reader: the layer; None for tables and for weights that several layers read: they are rounded to nearest.
         content: float32, the weights.
+        divisible: whether it is a table that one Gather reads, and the sizes that its blocks may have: those that its rows are a multiple of.
     """
 
     weight: Weight
     reader: ir.Node | None
     content: npt.NDArray[np.float32]
+    divisible: tuple[int, ...] = ()
 
     @property
     def groups(self) -> int:
@@ -90,7 +93,7 @@ class Layer:
 
     def takes_four_bits(self) -> bool:
         """Case 2."""
-        return self.reader is not None and self.columns // self.taps >= SMALLEST
+        return bool(self.divisible) or (self.reader is not None and self.columns // self.taps >= SMALLEST)
 
 
 def base_plan(model: ir.Model, target: str, keep_float: tuple[str, ...]) -> QuantPlan:
@@ -112,13 +115,21 @@ def layers_of(model: ir.Model, plan: QuantPlan) -> list[Layer]:
     for entry in plan.nodes:
         if entry.weight:
             readers.setdefault(entry.weight, []).append((by_output[entry.output], entry.role))
-    found = []
+    found, shapes = [], Shapes(model)
     for weight in plan.weights:
         own = readers[weight.initializer]
         node, role = own[0]
         content = array(node.inputs[0 if role == "table" else 1])
-        if content is not None:
-            found.append(Layer(weight, node if len(own) == 1 and role == "stored" else None, content))
+        if content is None:
+            continue
+        known = (
+            role == "table"
+            and content.ndim == 2
+            and node.inputs[1] is not None
+            and shapes.rank(node.inputs[1]) is not None
+        )
+        sizes = tuple(s for s in b4.SIZES if known and len(own) == 1 and content.shape[1] % s == 0)
+        found.append(Layer(weight, node if len(own) == 1 and role == "stored" else None, content, sizes))
     return found
 
 
@@ -144,7 +155,7 @@ def in_four_bits(layer: Layer, seen: Pair | None) -> Weight:
     found = _moments(layer, seen)
     rows = to_rows(layer.content.astype(np.float64), axis, 1)[0]
     importance = None if found is None else _importance(layer, found)
-    size = min(b4.SIZES, key=lambda s: _worth(layer, rows, importance, s))
+    size = min(layer.divisible or b4.SIZES, key=lambda s: _worth(layer, rows, importance, s))
     numbers = b4.blocks_of(shape, axis, size)
     scales, zeros = b4.grid(rows, numbers, importance)
     half = _in_half(scales)
@@ -188,7 +199,7 @@ class _Seen:
 def _moments(layer: Layer, seen: Pair | None) -> _Seen | None:
     """What a layer is rounded on; None for the nearest integers."""
     if layer.reader is None or layer.columns > WIDEST:
-        return None
+        return None  # also all tables
     if seen is None or not (seen[0].count and seen[1].count):
         assumed = assumed_moments(layer.reader, layer.columns, layer.taps)
         if np.count_nonzero(assumed) == layer.columns:
