@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -10,7 +11,7 @@ from onnxzip.errors import UsageError
 
 Preset = Literal["exact", "int8", "weights8", "weights4", "fp16"]
 Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
-Objective = Literal["speed", "size"]
+Objective = Literal["speed", "balanced", "size"]
 Prefer = Literal["bytes", "nodes"]
 Calibrate = Literal["full", "fast"]
 PruneBy = Literal["multiply-adds", "parameters"]
@@ -76,7 +77,9 @@ class Config:
             and outputs as they are), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8. "cpu" (onnxruntime on this CPU), "cpu-avx2" (x86 without VNNI),
             "arm64", "tensorrt", "openvino", "qnn" (8-bit activations), "qnn16" (16-bit activations, 8-bit weights).
-        objective: "speed" keeps a few spare channels where odd widths would run slower, "size" removes every one.
+        objective: "speed": int8 is kept only where it is at least as fast as the exact float result, and pruning leaves a few spare channels where
+            odd widths would run slower; "balanced": int8 may be up to a tenth slower than that, for it is a quarter of the size; "size": speed does not
+            count, and every spare channel goes.
         prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,
             even where the file grows by it.
         prune: the share of `prune_by` to remove by pruning channels, 0 < share < 1, or "auto": the largest one that holds the budget.
@@ -90,6 +93,7 @@ class Config:
         calibrate: "full": the ranges of int8 come from every calibration batch; "fast": from the first four and every second one behind them, in
             about half the time.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
+        search_time: seconds that int8 may take, search included; 0: no search. The search tries ranges and float nodes one by one.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
         measure_speed: measure the paired latency of original and result; None: when there is data to time it on, and this machine
             is the target.
@@ -114,6 +118,7 @@ class Config:
     plan: str | os.PathLike[str] | None = None
     calibrate: Calibrate = "full"
     keep_defaults: bool = False
+    search_time: float = 0.0
     held_out: float = 0.33
     measure_speed: bool | None = None
     verify_each: bool = False
@@ -141,6 +146,12 @@ class Config:
             raise UsageError(
                 f"plan is the path of a plan, not a {type(self.plan).__name__}: write it to a file first (to_json)"
             )
+        if (
+            isinstance(self.search_time, bool)
+            or not isinstance(self.search_time, (int, float))
+            or not 0 <= self.search_time < math.inf
+        ):
+            raise UsageError(f"search_time is a number of seconds that is not negative, not {self.search_time!r}")
         if not isinstance(self.held_out, (int, float)) or not 0 < self.held_out < 1:
             raise UsageError(f"held_out is a share and must lie strictly between 0 and 1, not {self.held_out}")
         if isinstance(self.keep_float, str):

@@ -20,7 +20,7 @@ from onnxzip.model.facts import facts
 from onnxzip.model.load import Loaded, load
 from onnxzip.model.opset import opset_of, raise_opset
 from onnxzip.model.save import model_bytes
-from onnxzip.model.walk import count_nodes
+from onnxzip.model.walk import count_nodes, graphs_of
 from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
 from onnxzip.pruning import check_prune, eliminate_channels, prune_channels
@@ -36,6 +36,9 @@ from onnxzip.report.words import size
 from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, Session, newest_opset, session_of
+
+BALANCED = 1 / 1.1
+"""The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
 
 
 def optimize(
@@ -174,7 +177,7 @@ def _rewrite(ledger: Ledger) -> None:
 
 
 def _quantize(ledger: Ledger, choice: Choice) -> None:
-    """Smaller numbers are kept if they hold the budget on data that they never saw."""
+    """int8 is kept if it holds the budget on data that it never saw, and is not slower than what it would replace."""
     ledger.plan = choice.plan
     if choice.model is None:
         ledger.notes += (choice.summary,)
@@ -183,7 +186,25 @@ def _quantize(ledger: Ledger, choice: Choice) -> None:
     if not verdict.passed:
         reason = f"the budget was missed: {verdict.reasons[0]}"
         return ledger.take_back("quantize", reason, notes=choice.notes, verdict=verdict)
+    if verdict.speed is not None and (slower := _slower(ledger, choice)) is not None:
+        ledger.notes += (slower,)
+        return ledger.take_back("quantize", slower, notes=choice.notes, verdict=verdict)
     return ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
+
+
+def _slower(ledger: Ledger, choice: Choice) -> str | None:
+    """Why int8 does not pay, or None: the yardstick is the best float result, which may be much faster than the original."""
+    limit = {"speed": 1.0, "balanced": BALANCED}.get(ledger.config.objective)
+    integers = choice.plan is not None and choice.plan.sites
+    if choice.model is None or limit is None or not integers:
+        return None
+    speed = ledger.paired(ledger.best, choice.model, seconds=1.0)
+    if speed.speedup >= limit:
+        return None
+    return (
+        f"int8 holds the budget but takes {1 / speed.speedup:.2f} of the time of the float result here, so that is what is kept: "
+        "--objective size keeps int8 for its size"
+    )
 
 
 def _quantize_instead(ledger: Ledger, choice: Choice) -> None:
@@ -248,7 +269,7 @@ def _advice(loaded: Loaded, best: ir.Model) -> tuple[str, ...]:
     ready, _ = quantizable(best)
     if not ready:
         return ()
-    weights = [v.const_value for v in best.graph.initializers.values() if v.const_value is not None]
+    weights = [v.const_value for g in graphs_of(best) for v in g.initializers.values() if v.const_value is not None]
     saved = sum(t.nbytes * 3 // 4 for t in weights if t.dtype == ir.DataType.FLOAT and len(t.shape) >= 2)
     about = size(model_bytes(best) - saved)
     command = f"onnxzip optimize {shlex.quote(str(loaded.path or 'MODEL'))}"

@@ -42,7 +42,7 @@ _UNDECIDED_SECONDS = 8.0
 
 def eliminate_channels(ledger: Ledger) -> None:
     """Remove channels that provably do nothing. Odd widths run up to several times slower, so spare ones stay for speed."""
-    multiple = target_row(ledger.config.target).channel_multiple if ledger.config.objective == "speed" else 1
+    multiple = target_row(ledger.config.target).channel_multiple if ledger.config.objective != "size" else 1
     model, record = eliminate(ledger.best, multiple=multiple, observer=ledger.observer)
     notes = (*map(str, record.widths), *record.notes, *record.frozen)
     widths = (*record.widths, *record.whole)
@@ -165,7 +165,7 @@ def _judge(ledger: Ledger, model: ir.Model, record: Reduction, tried: tuple[str,
 def _not_faster(ledger: Ledger, model: ir.Model) -> str | None:
     """Why the result is not worth its loss; None where it is measurably faster, or where speed was not asked for."""
     measured = ledger.here if ledger.config.measure_speed is None else ledger.config.measure_speed
-    if ledger.config.objective != "speed" or not measured:
+    if ledger.config.objective == "size" or not measured:
         return None
     speed = ledger.paired(ledger.best, model)
     if speed.low <= 1 < speed.high:

@@ -57,6 +57,7 @@ class Session:
         level: graph optimizations of onnxruntime: "none" (reference numbers) or "all" (as deployed).
         threads: intra-op threads; 0 lets onnxruntime choose.
         optimized_to: write the graph that onnxruntime made of it to this path.
+        outputs: names of values of the main graph to compute instead of the model's outputs; the model need not be copied for that.
 
     Raises:
         ModelError: onnxruntime does not load it; the message carries its reason.
@@ -69,6 +70,7 @@ class Session:
         level: str = "all",
         threads: int = 0,
         optimized_to: str | os.PathLike[str] | None = None,
+        outputs: Sequence[str] | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.graph_optimization_level = _LEVELS[level]
@@ -85,7 +87,8 @@ class Session:
         }  # alive as long as the session
         options.add_external_initializers(list(self._weights), list(self._weights.values()))
         try:
-            self._session = ort.InferenceSession(_serialize(model, shared), options, providers=["CPUExecutionProvider"])
+            content = _serialize(model, shared, outputs)
+            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except ModelError:
             raise
         except Exception as error:  # onnxruntime raises a dozen unrelated types
@@ -230,8 +233,8 @@ def _shared_weights(model: ir.Model) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def _serialize(model: ir.Model, shared: Collection[str]) -> bytes:
-    """The model; its shared weights are declared as external data, which the session never looks for.
+def _serialize(model: ir.Model, shared: Collection[str], outputs: Sequence[str] | None = None) -> bytes:
+    """The model, with other outputs if they are named; its shared weights are declared as external data, which the session never looks for.
 
     Raises:
         ModelError: the rest is larger than protobuf's 2 GiB.
@@ -244,7 +247,11 @@ def _serialize(model: ir.Model, shared: Collection[str]) -> bytes:
         return inline(value, tensor)
 
     try:
-        content: bytes = to_shallow_proto(model, written).SerializeToString()
+        proto = to_shallow_proto(model, written)
+        if outputs is not None:
+            del proto.graph.output[:]
+            proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)  # the runtime infers types
+        content: bytes = proto.SerializeToString()
     except (EncodeError, ValueError) as error:
         raise ModelError(
             "the model holds more than 2 GiB outside of the weights of its main graph: it cannot be run"

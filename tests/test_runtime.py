@@ -30,6 +30,18 @@ def test_it_runs_and_tells_what_it_wants(level):
     assert list(session.run({"x": np.ones((1, 3, 8, 8), np.float32)}, ["y"])) == ["y"]
 
 
+def test_inner_values_are_computed_instead_of_the_outputs_and_the_model_is_left_alone():
+    m = conv()
+    session = Session(m, threads=1, outputs=["t"])
+    assert [o.name for o in session.outputs] == ["t"]
+    assert session.outputs[0].dtype == np.float32
+    found = session.run({"x": -np.ones((2, 3, 8, 8), np.float32)})
+    assert (found["t"].shape, found["t"].min()) == ((2, 4, 8, 8), -27)
+    assert [o.name for o in m.graph.outputs] == ["y"]
+    with pytest.raises(ModelError, match="does not load"):
+        Session(m, threads=1, outputs=["nothing"])
+
+
 def test_it_shows_what_the_runtime_made_of_the_graph(tmp_path):
     Session(conv(), threads=1, optimized_to=tmp_path / "seen.onnx")
     kinds = [n.op_type for n in onnx.load(str(tmp_path / "seen.onnx")).graph.node]
@@ -52,3 +64,15 @@ def test_a_model_that_does_not_load_says_why():
     next(iter(broken.graph)).op_type = "NoSuchOperator"
     with pytest.raises(ModelError, match="NoSuchOperator"):
         Session(broken, threads=1)
+
+
+def test_whether_sums_saturate_is_what_an_integer_kernel_does_here():
+    """Two products of 255 * 127 are more than 16 bits hold; one is not, on any CPU."""
+    m = model("agraph (uint8[1,8] a) => (int32[1,8] y) { y = MatMulInteger(a, w) }", w=np.full((8, 8), 127, np.int8))
+    session = Session(m, threads=1)
+    pair, single = np.zeros((2, 1, 8), np.uint8)
+    pair[0, :2] = 255
+    single[0, :1] = 255
+    assert (session.run({"a": single})["y"] == 255 * 127).all()
+    expected = 32767 if runtime.sums_saturate() else 2 * 255 * 127
+    assert (session.run({"a": pair})["y"] == expected).all()

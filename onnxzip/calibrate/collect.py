@@ -4,6 +4,9 @@ The tensors are fetched as outputs and looked at with numpy (reductions inside t
 the runtime's fusions too). Each batch is run once; its activations are gone before the next one starts, and nothing but the
 statistics grows, which do not. What the named tensors do not need is not computed.
 
+A tensor inside a body of If, Loop or Scan is carried out of it (`onnxzip.calibrate.surface`) and looked at once for each time that it
+was computed. Watchers see these arrays joined along their first axis; they do not see a tensor that was not computed in a batch.
+
 With effort "full" every batch counts. With "fast" the first four do, and of those behind them every second one: about half the time. Running the model
 and fetching the tensors is what calibration costs, so leaving batches out saves more than looking at fewer tensors of each. What is lost: the extremes are those of
 the batches that counted, and the clip that is best for them is not quite the best for all.
@@ -11,7 +14,7 @@ the batches that counted, and the clip that is best for them is not quite the be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ import onnx_ir as ir
 from onnxzip.calibrate.data import Data
 from onnxzip.calibrate.fingerprint import DIGEST_BITS, fingerprint
 from onnxzip.calibrate.observers import Statistics, TensorStatistics
+from onnxzip.calibrate.surface import one_array, surface
 from onnxzip.calibrate.watch import Watcher
 from onnxzip.config import Calibrate
 from onnxzip.errors import DataError, ModelError
@@ -46,7 +50,7 @@ def collect(
 
     Args:
         model: the float model; it is not changed.
-        tensors: names of values of the main graph: inputs, inner values or outputs. Each is looked at once.
+        tensors: names of values of the main graph (inputs, inner values or outputs) or of bodies. Each is looked at once.
         data: batches of the model's inputs; they may differ in shape.
         observer: told of each batch.
         model_digest: what the statistics shall carry, so that they are not used with another model.
@@ -57,11 +61,11 @@ def collect(
 
     Raises:
         DataError: there is no batch, or a tensor is NaN, infinite or no numbers on this data; the message names both.
-        ModelError: a name is not a value of the main graph, or the model does not run.
+        ModelError: a name is not that of a value, or is out of reach, or the model does not run.
     """
     names = list(dict.fromkeys(tensors))
     fed, computed = _sort_out(model, list(dict.fromkeys([*names, *(n for w in watchers for n in w.wanted)])))
-    session = Session(_with_outputs(model, computed), threads=threads) if computed else None
+    session, outputs = _session(model, computed, threads)
     found = {name: TensorStatistics() for name in names}
     defaults = {
         n: v.const_value.numpy() for n, v in model.graph.initializers.items() if n in fed and v.const_value is not None
@@ -71,9 +75,11 @@ def collect(
         for place, batch in enumerate(data):
             if _counts(place, effort):
                 arrays: dict[str, Any] = {n: batch[n] if n in batch else defaults[n] for n in fed}
-                arrays |= {} if session is None else session.run(batch, computed)
+                if session is not None:
+                    found_here = session.run(batch, list(outputs.values()))
+                    arrays |= {n: _fetched(found_here.pop(o), inside=n != o) for n, o in outputs.items()}
                 for watcher in watchers:
-                    watcher.see(place, batch, arrays)
+                    watcher.see(place, batch, _joined(arrays, watcher.wanted))
                 _update_all(found, arrays, place)
                 digest += fingerprint(batch)
                 batches += 1
@@ -96,13 +102,34 @@ def _update_all(found: dict[str, TensorStatistics], outputs: dict[str, Any], pla
 
 
 def _update(statistics: TensorStatistics, arrays: Batch, name: str, batch: int) -> None:
-    array = arrays.get(name)
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"batch {batch}: tensor {name!r} is {type(array).__name__}, not an array of numbers")
-    try:
-        statistics.update(array, name)
-    except DataError as error:
-        raise DataError(f"batch {batch}: {error}") from error
+    held = arrays.get(name)
+    for array in held if isinstance(held, tuple) else (held,):
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"batch {batch}: tensor {name!r} is {type(array).__name__}, not an array of numbers")
+        try:
+            statistics.update(array, name)
+        except DataError as error:
+            raise DataError(f"batch {batch}: {error}") from error
+
+
+def _session(model: ir.Model, computed: Sequence[str], threads: int) -> tuple[Session | None, dict[str, str]]:
+    """A session that computes these values, and the name of the output that each comes as; the model is only copied where some lie in bodies."""
+    own = {o.name for node in model.graph for o in node.outputs}
+    if not computed or own.issuperset(computed):
+        return Session(model, threads=threads, outputs=computed) if computed else None, {n: n for n in computed}
+    seen, outputs = surface(model, computed)
+    return Session(seen, threads=threads), outputs
+
+
+def _fetched(value: Any, *, inside: bool) -> Any:
+    """What was fetched; of a tensor inside a body a tuple of arrays, so that it is told from a sequence of the model's own."""
+    return tuple(value) if inside else value
+
+
+def _joined(arrays: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The wanted values as one array each: see `one_array`."""
+    found = {n: one_array(arrays[n]) if isinstance(arrays[n], tuple) else arrays[n] for n in wanted}
+    return {n: a for n, a in found.items() if a is not None}
 
 
 def _total(data: Iterable[Batch]) -> int | None:
@@ -112,9 +139,10 @@ def _total(data: Iterable[Batch]) -> int | None:
 
 
 def _sort_out(model: ir.Model, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names that are fed with each batch, and those that the model computes."""
+    """The names that are fed with each batch, and those that the model computes, bodies included."""
     inputs = {v.name for v in model.graph.inputs}
-    computed = {o.name for node in model.graph for o in node.outputs if o.name}
+    computed = {o.name for node in model.graph.all_nodes() for o in node.outputs if o.name}
+    computed |= {v.name for body in model.graph.subgraphs() for v in body.inputs if v.name}
     for name in names:
         if name not in inputs and name not in computed:
             raise ModelError(_why_not(model, name))
@@ -122,21 +150,11 @@ def _sort_out(model: ir.Model, names: Sequence[str]) -> tuple[list[str], list[st
 
 
 def _why_not(model: ir.Model, name: str) -> str:
-    if name in model.graph.initializers:
+    if any(name in graph.initializers for graph in graphs_of(model)):
         return f"tensor {name!r} is a constant: it needs no statistics, its content is known"
-    for graph in graphs_of(model):
-        if any(v.name == name for v in (*graph.inputs, *(o for n in graph for o in n.outputs))):
-            return (
-                f"tensor {name!r} lives inside a body of If, Loop or Scan (or a function), from which it cannot be fetched. "
-                "Leave what is inside in float."
-            )
+    functions = (f.graph for f in model.functions.values())
+    if any(o.name == name for g in functions for n in g.all_nodes() for o in n.outputs):
+        return (
+            f"tensor {name!r} lives inside a function, from which it cannot be fetched. Leave what is inside in float."
+        )
     return f"tensor {name!r} is not in the model"
-
-
-def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    """A copy that computes the named values and nothing else."""
-    copy = model.clone()
-    values = {o.name: o for node in copy.graph for o in node.outputs}
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(values[name] for name in names)
-    return copy

@@ -132,8 +132,12 @@ class Gathering:
     def see(self, number: int, batch: Batch, arrays: Mapping[str, Any]) -> None:
         """Add the rows of one batch."""
         for look in self._looks:
-            array = arrays[look.value]
+            array = arrays.get(look.value)
+            if array is None:
+                continue  # inside a body that did not run
             where = self._view.places(look, array.shape, batch, number)
+            if not len(where):
+                continue  # an empty batch, or one of padding alone
             rows = look.site.rows(array, where).reshape(len(where), -1)
             if rows.shape[1] != look.width:
                 raise ModelError(f"{look.value!r} has {rows.shape[1]} elements a row where {look.width} are read")

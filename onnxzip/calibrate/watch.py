@@ -13,9 +13,9 @@ class Watcher(Protocol):
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Names of values of the main graph, inputs among them."""
+        """Names of values of the main graph, inputs among them, or of bodies."""
         ...
 
     def see(self, number: int, batch: Batch, arrays: Mapping[str, Any]) -> None:
-        """Look at one batch: its number, its inputs, and the wanted values by name."""
+        """Look at one batch: its number, its inputs, and the wanted values by name. Those of bodies that did not run are missing."""
         ...

@@ -22,6 +22,7 @@ def optimize(
     target: options.Target = "cpu",
     objective: options.Objective = "speed",
     prefer: options.Prefer = "bytes",
+    search_time: options.SearchTime = 0.0,
     prune: options.Prune = None,
     prune_by: options.PruneBy = "multiply-adds",
     round_to: options.RoundTo = None,
@@ -58,6 +59,7 @@ def optimize(
         target=target,  # type: ignore[arg-type]
         objective=objective,  # type: ignore[arg-type]
         prefer=prefer,  # type: ignore[arg-type]
+        search_time=search_time,
         prune=options.share_or_auto(prune),
         prune_by=prune_by,  # type: ignore[arg-type]
         round_to=round_to,

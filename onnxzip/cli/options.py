@@ -59,7 +59,17 @@ Target = Annotated[
 ]
 Objective = Annotated[
     str,
-    typer.Option(help=f"{' or '.join(OBJECTIVES)}: keep the few channels that keep widths fast, or remove every one."),
+    typer.Option(
+        help=f"{', '.join(OBJECTIVES)}: int8 must be as fast as the float result, may be a tenth slower, or just small; the same for widths that pruning leaves."
+    ),
+]
+SearchTime = Annotated[
+    float,
+    _option(
+        "--search-time",
+        metavar="SECONDS",
+        help="Time for int8 to look for better ranges and for nodes that are better left float; 0: none.",
+    ),
 ]
 Prune = Annotated[
     str | None,

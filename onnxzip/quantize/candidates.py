@@ -1,7 +1,8 @@
 """Nodes whose weights can become integers, before anyone asks where Q and DQ go.
 
 Weights that a float node reads too stay float, with all their readers: stored twice, they would make the file larger.
-So do weights whose readers need scales along different axes, and those that integers would not make smaller.
+So do weights whose readers need scales along different axes, and those that integers would not make smaller; and what lies in bodies
+that cannot be looked into (`onnxzip.quantize.inside`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import onnx_ir as ir
 from onnxzip.model.constants import constant
 from onnxzip.model.shapes import Shapes
 from onnxzip.quantize.groups import Group, Maker
+from onnxzip.quantize.inside import closed
 from onnxzip.quantize.kernels import Kernel, recognise
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.selectors import name_of
 
 NODE_BYTES, PAIR_BYTES = 60, 120
 """About what a DequantizeLinear of weights, and a pair of Q and DQ with its scale, add to a file."""
+
+COPIES = 3
+"""Graphs that may hold the same weights in 8 bits: more copies would be larger than the one in float."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +49,18 @@ class Placement:
 
 
 def kernels_of(
-    model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]
+    model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str], *, data: bool = True
 ) -> tuple[dict[ir.Node, Kernel], dict[ir.Node, str]]:
-    """The kernels of a model, and the nodes that hold weights and stay float, with the reason."""
+    """The kernels of a model and its bodies, and the nodes that hold weights and stay float, with the reason.
+
+    `data`: whether their activations must be observed.
+    """
     shapes, kernels, left = Shapes(model), dict[ir.Node, Kernel](), dict[ir.Node, str]()
-    for node in model.graph:
+    shut = closed(model, target, data=data)
+    for node in model.graph.all_nodes():
         found = recognise(node, shapes, target, keep)
         if isinstance(found, Kernel) and node not in keep:
-            problem = _too_small(found)
+            problem = (shut.get(node.graph) if isinstance(node.graph, ir.Graph) else None) or _too_small(found)
             if problem is None:
                 kernels[node] = found
             else:
@@ -62,10 +71,10 @@ def kernels_of(
 
 
 def storable(
-    model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]
+    model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str], *, data: bool = True
 ) -> tuple[tuple[Kernel, ...], dict[ir.Node, str]]:
     """Nodes whose weights can be stored as integers while they compute in float, and those whose cannot, with the reason."""
-    kernels, left = kernels_of(model, target, keep)
+    kernels, left = kernels_of(model, target, keep, data=data)
     while torn := torn_weights(kernels):
         left.update(torn)
         kernels = {n: k for n, k in kernels.items() if n not in torn}
@@ -100,6 +109,10 @@ def torn_weights(kernels: Mapping[ir.Node, Kernel]) -> dict[ir.Node, str]:
             )
         elif len({k.axis for k in sharing}) > 1:
             reason = f"its weights {weight.name!r} are shared with a node that needs scales along another axis"
+        elif len({k.node.graph for k in sharing}) > COPIES:
+            reason = (
+                f"its weights {weight.name!r} are read in more than {COPIES} bodies, each of which would hold a copy"
+            )
         if reason is not None:
             found.update({k.node: reason for k in sharing})
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import onnx_ir as ir
@@ -14,9 +15,15 @@ from onnxzip.quantize.choice import Choice, put_in, read_plan
 from onnxzip.quantize.evidence import look
 from onnxzip.quantize.plan import make_plan, observe
 from onnxzip.quantize.recipes import Recipes
+from onnxzip.quantize.row import TargetRow
+from onnxzip.quantize.search import Bound, Search, Timer
 from onnxzip.quantize.selectors import select
-from onnxzip.quantize.targets import resolved, target_row
-from onnxzip.runtime import Batch
+from onnxzip.quantize.targets import resolved, runs_here, target_row
+from onnxzip.runtime import Batch, Session
+from onnxzip.validate.speed import measure_speed
+
+TIMED = 0.3
+"""Seconds that the search takes to compare two speeds."""
 
 
 def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: Observer = SILENT) -> Choice:
@@ -25,7 +32,7 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     Args:
         model: the model; not changed.
         data: batches to calibrate on, never those of the verdict; not looked at when a plan is replayed.
-        config: target, keep_float, calibrate and plan are read.
+        config: target, keep_float, calibrate, search_time, objective, budget and plan are read.
         observer: told of each batch.
 
     Raises:
@@ -34,6 +41,7 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
     """
     if config.plan is not None:
         return put_in(model, read_plan(config))
+    started = time.monotonic()
     row = target_row(resolved(config.target))
     try:
         model = ready(model, row.name)
@@ -43,10 +51,28 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
             return put_in(model, make_plan(model, {}, row.name, keep=keep))
         evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer)
         recipes = Recipes(model, row, evidence)
-        plan, findings = recipes.settled(recipes.best(keep, data, observer), keep)
+        recipe, error = recipes.best(keep, data, observer)
+        did: tuple[str, ...] = ()
+        if config.search_time:
+            bound = Bound(started + config.search_time)
+            search = Search(recipes, data, config.budget, bound, _timer(config, row, data), observer)
+            recipe, did = search.run(recipe, error)
+        plan, findings = recipes.settled(recipe)
     except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
         return Choice(None, None, f"not quantized: {error}")
-    return put_in(model, plan, tuple(f"{f.op} {f.node!r}: {f.reason}" for f in findings))
+    return put_in(model, plan, (*did, *(f"{f.op} {f.node!r}: {f.reason}" for f in findings)))
+
+
+def _timer(config: Config, row: TargetRow, data: Iterable[Batch]) -> Timer | None:
+    """Measures speed where it counts and can be measured: on the target itself."""
+    if config.objective == "size" or not runs_here(row.name):
+        return None
+
+    def faster(before: ir.Model, after: ir.Model) -> float:
+        first, second = Session(before, threads=1), Session(after, threads=1)
+        return measure_speed(first, second, data, batches=4, min_pairs=9, max_pairs=60, seconds=TIMED).low
+
+    return faster
 
 
 def ready(model: ir.Model, target: str) -> ir.Model:

@@ -1,8 +1,8 @@
-"""What the names in a plan stand for in a model, or that the two do not fit."""
+"""What the names in a plan stand for in a model, or that the two do not fit. Names of bodies count too; functions are left alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import onnx_ir as ir
 
@@ -16,7 +16,7 @@ def find_nodes(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Node]:
     Raises:
         UsageError: one is not there, or is another operator.
     """
-    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
+    by_output = {o.name: n for n in model.graph.all_nodes() for o in n.outputs if o.name}
     found: dict[str, ir.Node] = {}
     for entry in plan.nodes:
         node = by_output.get(entry.output)
@@ -35,9 +35,11 @@ def find_sites(model: ir.Model, plan: QuantPlan) -> dict[str, ir.Value]:
     Raises:
         UsageError: one is not there.
     """
-    graph = model.graph
-    known: Iterable[ir.Value] = (*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs))
-    values: Mapping[str, ir.Value] = {v.name: v for v in known if v.name}
+    values: dict[str, ir.Value] = {}
+    for graph in (*model.graph.subgraphs(), model.graph):
+        known: Iterable[ir.Value]
+        known = (*graph.inputs, *graph.initializers.values(), *(o for n in graph for o in n.outputs))
+        values |= {v.name: v for v in known if v.name}
     for site in plan.sites:
         if site.tensor not in values:
             raise UsageError(

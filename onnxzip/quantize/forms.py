@@ -67,19 +67,22 @@ class Rows:
     def see(self, number: int, batch: Batch, arrays: Mapping[str, Any]) -> None:
         """Keep some rows of one batch."""
         for name, kept in self._kept.items():
-            values = arrays[name]
+            values = arrays.get(name)
+            if values is None:
+                continue  # inside a body that did not run
             grid = values.shape[:-1]
             where = sample(grid, self._view.limit(), number, real_tokens(batch, self._view.mask, grid))
             kept.append(values.reshape(-1, values.shape[-1])[where])
 
     def of(self, name: str) -> np.ndarray:
         """The rows of a tensor, float64[n, K]."""
-        return np.concatenate(self._kept[name]).astype(np.float64)
+        kept = self._kept[name]
+        return np.concatenate(kept).astype(np.float64) if kept else np.empty((0, 0))
 
 
 def forms(model: ir.Model, sites: Mapping[str, tuple[PlannedNode, ...]], rows: Rows) -> dict[str, Form]:
     """The best form of each of these sites."""
-    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
+    by_output = {o.name: n for n in model.graph.all_nodes() for o in n.outputs if o.name}
     found = {}
     for tensor, readers in sites.items():
         weights = [array(by_output[p.output].inputs[1]) for p in readers]

@@ -9,7 +9,7 @@ rounding column k changes the rest in closed form to what costs least (Frantar e
 
     q_k = round(w_k / s),    e = (w_k − s q_k) / U_kk,    w_j ← w_j − e U_kj    for j > k.
 
-λ is 0.1 % of the mean diagonal. A second moment from n rows is noisy, so C is drawn toward its diagonal first: C ← (1 − a) C + a diag C with
+λ is 0.1 % of the mean diagonal, more where that leaves the moments indefinite. A second moment from n rows is noisy, so C is drawn toward its diagonal first: C ← (1 − a) C + a diag C with
 a = K / (K + n); with few rows little is left but rounding to nearest. Where neighbours are added up in 16 bits (`onnxzip.quantize.pairs`), the second of a pair is kept within
 what the first left, and the columns after it make up for that too.
 """
@@ -92,11 +92,20 @@ def _bounds(codes: Numbers, k: int, mate: Ids | None, weight_max: int) -> tuple[
 
 def _factor(moments: Numbers, damping: float) -> Numbers:
     """U of each group: where R is upper triangular and R Rᵀ the damped moments, U = R⁻¹, for then Uᵀ U = (R Rᵀ)⁻¹."""
-    columns = moments.shape[-1]
-    mean = np.trace(moments, axis1=1, axis2=2) / columns
-    damped = moments + np.eye(columns) * np.maximum(damping * mean, np.finfo(np.float32).tiny)[:, None, None]
-    reverse = np.linalg.cholesky(damped[:, ::-1, ::-1])[:, ::-1, ::-1]
-    return np.stack([_inverse(r) for r in reverse])
+    return np.stack([_inverse(_root(group.astype(np.float64), damping)) for group in moments])
+
+
+def _root(moments: Numbers, damping: float) -> Numbers:
+    """R of one group. Where rounding made the moments indefinite (means far above the deviations), λ grows tenfold until they are not."""
+    if not np.isfinite(moments).all():
+        raise np.linalg.LinAlgError("second moments hold NaN or Inf")
+    strength = max(damping * float(np.abs(np.diagonal(moments)).mean()), float(np.finfo(np.float32).tiny))
+    while True:
+        try:
+            damped = moments + np.eye(len(moments)) * strength
+            return np.asarray(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1])
+        except np.linalg.LinAlgError:
+            strength *= 10
 
 
 def _inverse(upper: Numbers) -> Numbers:

@@ -90,10 +90,11 @@ def _alone(concat: Maker, united: United) -> tuple[ir.Value, ...]:
 
 
 def in_order(model: ir.Model, sites: Container[ir.Value]) -> list[ir.Value]:
-    """Those values of the main graph that are in `sites`, in graph order."""
-    graph = model.graph
-    values: list[ir.Value] = [*graph.inputs, *graph.initializers.values()]
-    values += [o for node in graph for o in node.outputs]
+    """Those values of the main graph and of bodies that are in `sites`, in graph order, outer graphs first."""
+    values: list[ir.Value] = []
+    for graph in (model.graph, *model.graph.subgraphs()):
+        values += [*graph.inputs, *graph.initializers.values()]
+        values += [o for node in graph for o in node.outputs]
     return [v for v in dict.fromkeys(values) if v in sites]
 
 

@@ -13,15 +13,18 @@ What each role of a planned node means:
  7. table        Gather(float table, i) becomes a Gather of integers, scaled afterwards (`onnxzip.quantize.tables`).
  8. join, pass   read their activations through the DQ of their sites.
  9. biased       reads what it multiplies through the DQ of sites, its bias through DequantizeLinear(int32) in the scale of the product.
-Each site gets one QuantizeLinear and one DequantizeLinear (a constant is stored in integers and gets the latter); "all" readers, a graph output included, or the planned ones read the latter.
+Each site gets one QuantizeLinear and one DequantizeLinear in its own graph, and one in each body where a planned node reads it from outside, where all read it the latter alone (a constant is stored in integers and gets the latter); "all" readers, a graph output included, or the planned ones read the latter.
 
-Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once; the zero points of
+All is put into the graph, main or body, in which the planned node stands. Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once in a graph; the zero points of
 weights and biases, all 0, are omitted unless the plan asks for them (DequantizeLinear defaults to 0); new names are short.
 Zero points of activations are written even when they are 0, and scalars are scalars, not vectors of one: without the one
 onnxruntime 1.32 does not fuse MaxPool and Gemm, without the other not Add.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -31,9 +34,9 @@ from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
 from onnxzip.model.edit import Names, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
-from onnxzip.model.walk import is_op
 from onnxzip.quantize.constants import Constants
 from onnxzip.quantize.fit import find_nodes, find_sites
+from onnxzip.quantize.graphs import dequantize_again, graph_of, owner, place, replace_output, set_input, sweep
 from onnxzip.quantize.groups import is_parameter
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
@@ -81,6 +84,7 @@ class _Inserter:
 
     def __init__(self, model: ir.Model, plan: QuantPlan) -> None:
         self.graph, self.plan, self.names, self.opset = model.graph, plan, Names(model), opset_of(model)
+        self.graphs = (model.graph, *model.graph.subgraphs())
         self.nodes = find_nodes(model, plan)
         self.values = find_sites(model, plan)
         self.sites = {s.tensor: s for s in plan.sites if s.readers != FACTOR}
@@ -88,12 +92,12 @@ class _Inserter:
         self.weights = integer_weights(plan, self.nodes, self.row)
         self.turned = transposed(plan, self.nodes)
         self.ranks = table_ranks(model, plan, self.nodes)
-        self.constants = Constants(self.graph, self.names)
-        self.dequantized: dict[str, ir.Value] = {}
+        self.constants = Constants(self.names)
+        self.dequantized: dict[tuple[ir.Graph, str], ir.Value] = {}
 
     def run(self) -> None:
         """Biases look at float weights and at sites by name, so they come before both are redirected."""
-        position = {node: i for i, node in enumerate(self.graph)}
+        position = {node: i for i, node in enumerate(self.graph.all_nodes())}
         planned = sorted(self.plan.nodes, key=lambda p: position[self.nodes[p.output]])
         for entry in planned:
             self._bias(entry, self.nodes[entry.output])
@@ -109,13 +113,14 @@ class _Inserter:
         for site in self.plan.sites:
             if site.readers == FACTOR:
                 self._factor(site, products[site.tensor])
-        self._sweep()
+        for graph in self.graphs:
+            sweep(graph)
 
     # Weights and biases
 
     def _weight(self, entry: PlannedNode, node: ir.Node) -> None:
-        turned = entry.weight in self.turned
-        if entry.weight not in self.dequantized:
+        turned, key = entry.weight in self.turned, (graph_of(node), entry.weight)
+        if key not in self.dequantized:
             weight = self.weights[entry.weight][1]
             zeros: NDArray[np.generic] | None = weight.zeros
             if weight.entry.zero_points:
@@ -124,22 +129,22 @@ class _Inserter:
             if turned:
                 codes, scales, zeros, axis = codes.T, scales.T, None if zeros is None else zeros.T, 1 - axis
             block = weight.entry.block
-            self.dequantized[entry.weight] = self.constants.dequantized(
+            self.dequantized[key] = self.constants.dequantized(
                 node,
-                self.constants.integers("weight", codes, weight.entry),
+                self.constants.integers(key[0], "weight", codes, weight.entry),
                 self.constants.scales(node, scales, weight.entry),
                 1 - axis if block else axis,
-                None if zeros is None else self.constants.integers("zero", zeros, weight.entry),
+                None if zeros is None else self.constants.integers(key[0], "zero", zeros, weight.entry),
                 block,
             )
-        node.replace_input_with(1, self.dequantized[entry.weight])
+        node.replace_input_with(1, self.dequantized[key])
         if turned:
             del node.attributes["transB"]
 
     def _bias(self, entry: PlannedNode, node: ir.Node) -> None:
         if entry.role == "row_bias":
             index, row = row_of(node, entry)
-            node.replace_input_with(index, self.constants.store("bias", row.reshape(1, 1, -1)))
+            node.replace_input_with(index, self.constants.store(graph_of(node), "bias", row.reshape(1, 1, -1)))
             return
         if entry.role == "biased":
             self._product_bias(node)
@@ -151,16 +156,18 @@ class _Inserter:
             return
         if site is None or entry.role not in self.row.integer_bias:
             if entry.bias:
-                _set_input(node, 2, self.constants.store("bias", bias))
+                set_input(node, 2, self.constants.store(graph_of(node), "bias", bias))
             return
         scales = bias_scales(site.scale, self.weights[entry.weight][1].scales)
-        codes = self.constants.store("bias", quantize_bias(bias.reshape(-1), scales))
+        codes = self.constants.store(graph_of(node), "bias", quantize_bias(bias.reshape(-1), scales))
         reader, index = node, 2
         if entry.op == "MatMul":
             reader = next(u.node for u in node.outputs[0].uses())
             index = next(i for i, v in enumerate(reader.inputs) if v is not node.outputs[0])
-        _set_input(
-            reader, index, self.constants.dequantized(reader, codes, self.constants.store("scale", scales), 0, None)
+        set_input(
+            reader,
+            index,
+            self.constants.dequantized(reader, codes, self.constants.store(graph_of(reader), "scale", scales), 0, None),
         )
 
     def _product_bias(self, node: ir.Node) -> None:
@@ -174,41 +181,46 @@ class _Inserter:
                 f"the plan does not fit the model: {node.op_type} {node.name!r} in role 'biased' needs sites for both of its inputs"
             )
         scales = bias_scales(data.scale, np.asarray(factor.scale, np.float32))
-        codes = self.constants.store("bias", quantize_bias(bias, scales))
+        graph = graph_of(node)
+        codes = self.constants.store(graph, "bias", quantize_bias(bias, scales))
         dequantize = new_node(
-            "DequantizeLinear", [codes, self.constants.store("scale", scales)], self.names.fresh("dq")
+            "DequantizeLinear", [codes, self.constants.store(graph, "scale", scales)], self.names.fresh("dq")
         )
-        self.graph.insert_before(node, dequantize)
+        graph.insert_before(node, dequantize)
         node.replace_input_with(2, dequantize.outputs[0])
 
     def _table(self, entry: PlannedNode, node: ir.Node) -> None:
         weight: IntegerWeight = self.weights[entry.weight][1]
-        rows = node.inputs[1]
+        rows, graph = node.inputs[1], graph_of(node)
         assert rows is not None  # noqa: S101 # for mypy: Gather has no optional input
+        store = partial(self.constants.store, graph)
         scales = self.constants.scales(node, by_row(weight.scales, weight.codes.ndim), weight.entry)
         if weight.zeros is None:
-            made = rows_of_8(self.constants.store("weight", weight.codes), scales, rows, self.names)
+            made = rows_of_8(store("weight", weight.codes), scales, rows, self.names)
         else:
-            codes = self.constants.store("weight", packed_table(weight.codes.astype(np.uint8), weight.entry.block))
-            zeros = self.constants.store("zero", by_row(weight.zeros, weight.codes.ndim))
-            made = rows_of_4(codes, scales, zeros, rows, self.ranks[entry.output], self.names, self.constants.store)
-        self.graph.insert_before(node, made)
+            codes = store("weight", packed_table(weight.codes.astype(np.uint8), weight.entry.block))
+            zeros = store("zero", by_row(weight.zeros, weight.codes.ndim))
+            made = rows_of_4(codes, scales, zeros, rows, self.ranks[entry.output], self.names, store)
+        graph.insert_before(node, made)
         replace(node.outputs[0], made[-1].outputs[0])
-        self.graph.remove(node, safe=True)
+        graph.remove(node, safe=True)
 
     # Activations
 
-    def _pair(self, before: ir.Value, site: Site) -> list[ir.Node]:
+    def _pair(self, before: ir.Value, site: Site, graph: ir.Graph) -> list[ir.Node]:
         """Q and DQ of a value; of a constant DQ alone."""
         zero = np.asarray(site.zero_point, site.dtype)
-        inputs = [self.constants.store("scale", np.asarray(site.scale, np.float32)), self.constants.store("zero", zero)]
+        inputs = [
+            self.constants.store(graph, "scale", np.asarray(site.scale, np.float32)),
+            self.constants.store(graph, "zero", zero),
+        ]
         content, nodes = array(before), list[ir.Node]()
         if content is None:
             nodes.append(new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q")))
             codes = nodes[0].outputs[0]
         else:
             q = QParams(site.scale, site.zero_point, site.dtype)
-            codes = self.constants.store("weight", quantize_activation(content, q))
+            codes = self.constants.store(graph, "weight", quantize_activation(content, q))
         return [*nodes, new_node("DequantizeLinear", [codes, *inputs], self.names.fresh("dq"))]
 
     def _site(self, site: Site, value: ir.Value, readers: set[ir.Node]) -> None:
@@ -216,24 +228,39 @@ class _Inserter:
         uses = [u for u in value.uses() if (everyone or u.node in readers) and not is_parameter(u.node, u.idx)]
         if not uses and not (everyone and value.is_graph_output()):
             return  # a plan edited by hand: nobody reads it
+        own, source = owner(value), value
+        here = [u for u in uses if u.node.graph is own or (everyone and u.node not in readers)]
+        if here or everyone:
+            source = self._quantize(site, value, here, own)
+        if everyone and value.is_graph_output():
+            replace_output(own, value, source)
+        inside = [u for u in uses if u not in here]
+        for graph in dict.fromkeys(graph_of(u.node) for u in inside):
+            there = [u for u in inside if u.node.graph is graph]
+            if everyone:
+                dequantize_again(source, there, graph, partial(self.constants.store, graph), self.names)
+            else:
+                self._quantize(site, value, there, graph)
+
+    def _quantize(self, site: Site, value: ir.Value, uses: Sequence[tuple[ir.Node, int]], graph: ir.Graph) -> ir.Value:
+        """Q and DQ of a value in a graph, which these uses read; what DQ gives."""
         nodes: list[ir.Node] = []
-        before, magnitude = value, None
+        before, magnitude, store = value, None, partial(self.constants.store, graph)
         if site.smooth:
-            nodes.append(smoothed(before, self._factors(site, uses[0].node), self.names, self.constants.store))
+            nodes.append(smoothed(before, self._factors(site, uses[0][0]), self.names, store))
             before = nodes[-1].outputs[0]
         if site.per_token:
-            steps, magnitude = normalized(before, self.opset, self.names, self.constants.store)
+            steps, magnitude = normalized(before, self.opset, self.names, store)
             nodes += steps
             before = steps[-1].outputs[0]
-        nodes += self._pair(before, site)
+        nodes += self._pair(before, site, graph)
         dequantize = nodes[-1]
-        self._place(value, nodes)
-        for use in uses:
-            use.node.replace_input_with(use.idx, dequantize.outputs[0])
+        place(value, nodes, graph)
+        for node, index in uses:
+            node.replace_input_with(index, dequantize.outputs[0])
             if magnitude is not None:
-                self._scale_back(use.node, magnitude)
-        if everyone and value.is_graph_output():
-            replace_output(self.graph, value, dequantize.outputs[0])
+                self._scale_back(node, magnitude)
+        return dequantize.outputs[0]
 
     def _products(self, site: Site, readers: set[ir.Node]) -> list[ir.Node]:
         """The nodes that read a tensor as their second factor."""
@@ -244,8 +271,8 @@ class _Inserter:
         before = products[0].inputs[1] if products else None
         if before is None:
             return
-        pair = self._pair(before, site)
-        self._place(before, pair)
+        pair = self._pair(before, site, owner(before))
+        place(before, pair, owner(before))
         for node in products:
             node.replace_input_with(1, pair[-1].outputs[0])
 
@@ -260,41 +287,10 @@ class _Inserter:
         """Multiply the result of a MatMul by the magnitudes of its rows."""
         result = node.outputs[0]
         product = new_node("Mul", [result, magnitude], self.names.fresh("token"))
-        self.graph.insert_after(node, product)
+        graph = graph_of(node)
+        graph.insert_after(node, product)
         for use in tuple(result.uses()):
             if use.node is not product:
                 use.node.replace_input_with(use.idx, product.outputs[0])
         if result.is_graph_output():
-            replace_output(self.graph, result, product.outputs[0])
-
-    def _place(self, value: ir.Value, nodes: list[ir.Node]) -> None:
-        producer = value.producer()
-        if producer is not None:
-            self.graph.insert_after(producer, nodes)
-        else:
-            self.graph.insert_before(next(iter(self.graph)), nodes)
-
-    def _sweep(self) -> None:
-        """Drop the float constants that nobody reads any more."""
-        for node in reversed(self.graph):
-            if is_op(node, "Constant") and not node.outputs[0].uses() and not node.outputs[0].is_graph_output():
-                self.graph.remove(node, safe=True)
-        for name, value in tuple(self.graph.initializers.items()):
-            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
-                del self.graph.initializers[name]
-
-
-def replace_output(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
-    """Let `new` be the graph output that `old` was, under its name. `old` keeps its readers, under a new name."""
-    name, spare = old.name, new.name
-    for index, output in enumerate(graph.outputs):
-        if output is old:
-            graph.outputs[index] = new
-    old.name, new.name = spare, name
-    new.type, new.shape = old.type, old.shape
-
-
-def _set_input(node: ir.Node, index: int, value: ir.Value) -> None:
-    if index >= len(node.inputs):
-        node.resize_inputs(index + 1)
-    node.replace_input_with(index, value)
+            replace_output(graph, result, product.outputs[0])

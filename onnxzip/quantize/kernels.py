@@ -72,7 +72,7 @@ def recognise(node: ir.Node, shapes: Shapes, target: TargetRow, keep: Container[
     """The kernel of a node, or why it stays float, or None when the node is of no interest.
 
     Args:
-        node: a node of the main graph.
+        node: a node of the main graph or of a body.
         shapes: of its model.
         target: the row.
         keep: nodes that must not be touched.
@@ -95,7 +95,7 @@ def recognise(node: ir.Node, shapes: Shapes, target: TargetRow, keep: Container[
         return _conv(node, data, weight, target, keep)
     if node.op_type == "Gemm":
         return _gemm(node, data, weight, target, keep)
-    return _matmul(node, data, weight, shapes.rank(data), target, keep)
+    return _matmul(node, data, weight, _rank_of(data, shapes), target, keep)
 
 
 def absorbed(value: ir.Value, target: TargetRow, keep: Container[ir.Node]) -> tuple[ir.Value, Bounds]:
@@ -207,7 +207,7 @@ def _table(node: ir.Node, target: TargetRow) -> Kernel | str | None:
 def _hidden_end(value: ir.Value, target: TargetRow, keep: Container[ir.Node]) -> tuple[ir.Value | None, Bounds]:
     """Where a Relu or Clip alone reads `value`: what to quantize so that the kernel is found. Else nothing."""
     reader = sole_consumer(value)
-    if reader is None or not is_op(reader, *target.absorbed):
+    if reader is None or not is_op(reader, *target.absorbed) or reader.graph is not value.graph:
         return None, UNBOUNDED
     return absorbed(value, target, keep)
 
@@ -229,6 +229,12 @@ def _is_row(value: ir.Value, size: int) -> bool:
         and content.size == size
         and bool(np.isfinite(content).all())
     )
+
+
+def _rank_of(value: ir.Value, shapes: Shapes) -> int | None:
+    """The rank of an activation; of what a Loop carries, which inference does not know, as declared: onnxruntime believes that too."""
+    rank = shapes.rank(value)
+    return value.shape.rank() if rank is None and value.shape is not None else rank
 
 
 def _rank(value: ir.Value) -> int:

@@ -19,7 +19,9 @@ import onnx_ir as ir
 
 from onnxzip.errors import ModelError
 from onnxzip.progress import SILENT, Observer
+from onnxzip.records import OutputMetrics
 from onnxzip.runtime import Batch, Session
+from onnxzip.validate.metrics import Accumulator
 
 _MEMORY = 64 * 2**20
 """Bytes of answers that are kept in memory; more goes to a temporary file."""
@@ -36,7 +38,7 @@ class Answers:
         self.wanted = tuple(
             v.name or ""
             for v in model.graph.outputs
-            if v.producer() is not None and v.dtype is not None and v.dtype.is_floating_point()
+            if v.producer() is not None and isinstance(v.type, ir.TensorType) and v.type.dtype.is_floating_point()
         )
         self._numbers: list[int] = []
         self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115 - lives as long as the object
@@ -50,19 +52,28 @@ class Answers:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def pairs(self, data: Iterable[Batch]) -> Iterator[tuple[Batch, dict[str, Any]]]:
-        """Batches that were seen, with their answers."""
+    def pairs(self, data: Iterable[Batch], every: int = 1) -> Iterator[tuple[Batch, dict[str, Any]]]:
+        """Batches that were seen, with their answers; only each `every`-th of them."""
         self._file.seek(0)
-        seen = set(self._numbers)
+        places = {number: place for place, number in enumerate(self._numbers)}
         for number, batch in enumerate(data):
-            if number in seen:
-                yield batch, pickle.load(self._file)  # noqa: S301 - see above
+            if number in places:
+                expected = pickle.load(self._file)  # noqa: S301 - see above
+                if places[number] % every == 0:
+                    yield batch, expected
 
 
 def output_error(
-    model: ir.Model, answers: Answers, data: Iterable[Batch], level: str = "all", observer: Observer = SILENT
+    model: ir.Model,
+    answers: Answers,
+    data: Iterable[Batch],
+    level: str = "all",
+    observer: Observer = SILENT,
+    every: int = 1,
 ) -> float:
-    """The error of a quantized model against the answers of the float one; infinite where it does not run.
+    """The error of a quantized model against the answers of the float one; infinite where it does not run or gives NaN.
+
+    0 where the model has no float output: nothing can be compared.
 
     Args:
         model: the quantized model.
@@ -70,12 +81,15 @@ def output_error(
         data: the same batches in the same order.
         level: of the runtime's optimizations.
         observer: told of each batch.
+        every: only each so many-th batch is looked at.
     """
     total, samples = 0.0, 0
+    if not answers.wanted:
+        return 0.0
     try:
         session = Session(model, level=level)
-        with observer.step("try int8", len(answers)) as done:
-            for batch, expected in answers.pairs(data):
+        with observer.step("try int8", -(-len(answers) // every)) as done:
+            for batch, expected in answers.pairs(data, every):
                 errors = [_errors(expected[n], a) for n, a in session.run(batch, answers.wanted).items()]
                 total += float(np.mean([e.mean() for e in errors])) * len(errors[0])
                 samples += len(errors[0])
@@ -85,13 +99,28 @@ def output_error(
     return total / samples if samples else float("inf")
 
 
+def figures(model: ir.Model, answers: Answers, data: Iterable[Batch], level: str = "all") -> tuple[OutputMetrics, ...]:
+    """The figures of a verdict, on the batches that were seen; none where the model does not run."""
+    found = {name: Accumulator(name) for name in answers.wanted}
+    try:
+        session = Session(model, level=level)
+        for batch, expected in answers.pairs(data):
+            actual = session.run(batch, answers.wanted)
+            for name, accumulator in found.items():
+                accumulator.add(expected[name], actual[name])
+    except ModelError:
+        return ()
+    return tuple(a.result() for a in found.values())
+
+
 def _errors(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """Relative squared error of each sample (first axis)."""
     if expected.shape != actual.shape or not expected.size:
         return np.zeros(1) if expected.shape == actual.shape else np.full(1, np.inf)
     rows = len(expected) if expected.ndim else 1
-    y, off = (a.astype(np.float64).reshape(rows, -1) for a in (expected, actual - expected))
-    finite = np.isfinite(y)  # a mask of -inf counts where it is equal
-    off[~finite & (expected == actual).reshape(rows, -1)] = 0
-    power, noise = np.where(finite, y * y, 0).sum(axis=1), (off * off).sum(axis=1)
-    return np.asarray(noise / np.maximum(power, np.finfo(np.float32).tiny))
+    y, z = (a.astype(np.float64).reshape(rows, -1) for a in (expected, actual))
+    finite = np.isfinite(y)
+    off = np.subtract(z, y, out=np.full_like(y, np.inf), where=finite)
+    off[~finite & ((y == z) | (np.isnan(y) & np.isnan(z)))] = 0  # a mask of -inf counts where it is equal
+    power, noise = np.square(np.where(finite, y, 0)).sum(axis=1), np.square(off).sum(axis=1)
+    return np.where(np.isnan(noise), np.inf, noise / np.maximum(power, np.finfo(np.float32).tiny))

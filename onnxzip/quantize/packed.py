@@ -36,6 +36,8 @@ def unpack(text: str, dtype: type[np.generic], shape: tuple[int, ...], what: str
         )  # never more memory than it may take
     except (binascii.Error, zlib.error, ValueError) as error:
         raise UsageError(f"{what} of the plan is damaged: {error}") from error
+    if len(content) == size and not unzip.eof:
+        raise UsageError(f"{what} of the plan is damaged: its end is missing")
     if len(content) != size:
         raise UsageError(f"{what} of the plan does not have the shape {shape}: make a new plan for this model")
     return np.frombuffer(content, dtype).reshape(shape)

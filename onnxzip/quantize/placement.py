@@ -13,6 +13,8 @@ Kernels (`onnxzip.quantize.kernels`) are the reason to quantize anything. Betwee
  3. A pool runs well in integers only behind an integer Conv, through Add, Concat and other pools; and onnxruntime itself moves
     a Q up through MaxPool. So a kernel behind a MaxPool behind a float Conv stays float.
  4. Which weights stay float: `onnxzip.quantize.candidates`.
+ 5. Each body of If, Loop and Scan is placed by itself. What it reads from outside is a float activation to it, quantized inside, where the
+    kernels are; its outputs are float. Weights and scales may be those of outer graphs.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from onnxzip.quantize.selectors import name_of
 
 
 def place(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) -> Placement:
-    """Decide where integers run in the main graph of a model, in the style of the target.
+    """Decide where integers run in a model, in the style of the target.
 
     Args:
         model: the model; not changed.
@@ -46,26 +48,29 @@ def place(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) -> Pl
 def around_kernels(model: ir.Model, target: TargetRow, keep: Mapping[ir.Node, str]) -> Placement:
     """The style of this file. Arguments as for `place`."""
     kernels, left = kernels_of(model, target, keep)
+    graphs = (model.graph, *model.graph.subgraphs())
     while True:
-        made = _made(model, kernels, target, keep)
+        made = dict[ir.Value, Kernel | Maker]()
+        for graph in graphs:
+            made |= _made(graph, kernels, target, keep)
         misfits = _behind_float_pools(kernels, made, target) | torn_weights(kernels)
         if not misfits:
             break
         left.update(misfits)
         kernels = {n: k for n, k in kernels.items() if n not in misfits}
-    makers = _wanted(model, kernels, made)
+    makers = tuple(m for graph in graphs for m in _wanted(graph, kernels, made))
     groups, made_values = group(model, tuple(kernels.values()), makers)
     return Placement(tuple(kernels.values()), makers, groups, made_values, left)
 
 
 def _made(
-    model: ir.Model, kernels: Mapping[ir.Node, Kernel], target: TargetRow, keep: Mapping[ir.Node, str]
+    graph: ir.Graph, kernels: Mapping[ir.Node, Kernel], target: TargetRow, keep: Mapping[ir.Node, str]
 ) -> dict[ir.Value, Kernel | Maker]:
-    """Every value that an integer operator makes or could make, in graph order."""
+    """Every value of a graph that an integer operator makes or could make, in graph order."""
     made: dict[ir.Value, Kernel | Maker] = {}
     behind_conv: set[ir.Value] = set()
-    quantized = {k.data for k in kernels.values() if k.role != "table"}
-    for node in model.graph:
+    quantized = {k.data for k in kernels.values() if k.role != "table" and k.node.graph is graph}
+    for node in graph:
         kernel = kernels.get(node)
         if kernel is not None:
             if kernel.end is not None:
@@ -117,6 +122,8 @@ def _behind_float_pools(
             producer = value.producer()
             if producer is None or not is_op(producer, *target.pass_through) or producer.inputs[0] is None:
                 break
+            if producer.graph is not node.graph:
+                break  # a Q in a body stays there
             if producer.op_type == "MaxPool":
                 found[node] = (
                     f"it reads MaxPool {name_of(producer)!r} behind a float operator; integers would be slower there"
@@ -127,13 +134,13 @@ def _behind_float_pools(
 
 
 def _wanted(
-    model: ir.Model, kernels: Mapping[ir.Node, Kernel], made: Mapping[ir.Value, Kernel | Maker]
+    graph: ir.Graph, kernels: Mapping[ir.Node, Kernel], made: Mapping[ir.Value, Kernel | Maker]
 ) -> tuple[Maker, ...]:
-    """Of the joins and pass-throughs that could run in integers those whose result an integer operator reads."""
+    """Of the joins and pass-throughs of a graph that could run in integers those whose result an integer operator of it reads."""
     makers = {m.node: m for m in made.values() if isinstance(m, Maker)}
-    wanted = {k.data for k in kernels.values() if k.role != "table"}
+    wanted = {k.data for k in kernels.values() if k.role != "table" and k.node.graph is graph}
     active: list[Maker] = []
-    for node in reversed(model.graph):
+    for node in reversed(graph):
         maker = makers.get(node)
         if maker is not None and wanted.intersection(maker.outputs):
             active.append(maker)

@@ -20,11 +20,12 @@ import onnx_ir as ir
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array, constant
-from onnxzip.model.walk import ONNX_DOMAINS, all_nodes, is_op, label
+from onnxzip.model.walk import all_nodes, is_op, label
 from onnxzip.quantize.candidates import Placement, storable
 from onnxzip.quantize.everywhere import overflowing
 from onnxzip.quantize.groups import Group
-from onnxzip.quantize.kernels import WEIGHTED, Kernel
+from onnxzip.quantize.inside import left_inside
+from onnxzip.quantize.kernels import Kernel
 from onnxzip.quantize.placement import place
 from onnxzip.quantize.qparams import QParams, activation_qparams
 from onnxzip.quantize.ranges import Held, TensorStatistics, check_method, clip_range
@@ -35,6 +36,9 @@ from onnxzip.quantize.targets import target_row
 
 WEIGHTS_ONLY = "weights"
 """The method of a plan without activations: no ranges are chosen."""
+
+Clips = dict[tuple[object, ...], tuple[float, float]]
+"""Ranges by tensors, method and grid."""
 
 QUANTIZED_OPS = frozenset(
     {
@@ -73,8 +77,10 @@ def make_plan(
     target: str = "cpu",
     *,
     method: str = "mse",
+    methods: Mapping[str, str] = MappingProxyType({}),
     keep_float: tuple[str, ...] = (),
     keep: Mapping[ir.Node, str] = MappingProxyType({}),
+    clips: Clips | None = None,
 ) -> QuantPlan:
     """Decide what is quantized and how.
 
@@ -83,8 +89,10 @@ def make_plan(
         statistics: of at least the tensors that `observe` names.
         target: name of the target row.
         method: how ranges are chosen (`onnxzip.quantize.ranges`).
+        methods: tensors whose ranges are chosen in another way; of those that share a scale the first one counts.
         keep_float: patterns of nodes that stay float (`onnxzip.quantize.selectors`).
         keep: further nodes that do, each with the reason.
+        clips: ranges that were chosen from the same statistics before; new ones are added.
 
     Returns:
         The plan. It has no nodes, and says why, when there is nothing to quantize.
@@ -94,12 +102,13 @@ def make_plan(
     """
     row, kept = target_row(target), select(model, keep_float) | dict(keep)
     check_method(method)
+    clips = {} if clips is None else clips
     if reason := already_quantized(model):
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
         placement = place(model, row, kept)
-        qparams, bad = _qparams(placement.groups, statistics, method, row)
-        narrowed, _ = _qparams(placement.narrowed, statistics, method, row)  # bad where the above are
+        qparams, bad = _qparams(placement.groups, statistics, method, row, methods, clips)
+        narrowed, _ = _qparams(placement.narrowed, statistics, method, row, methods, clips)  # bad where the above are
         misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
         if not misfits:
             break
@@ -116,7 +125,7 @@ def make_weights_plan(model: ir.Model, target: str = "cpu", *, keep_float: tuple
     row, keep = target_row(target), select(model, keep_float)
     if reason := already_quantized(model):
         return QuantPlan(target=target, method=WEIGHTS_ONLY, notes=(f"nothing to quantize: {reason}",))
-    kernels, left = storable(model, row, keep)
+    kernels, left = storable(model, row, keep, data=False)
     alone = tuple(dataclasses.replace(k, bias=None, bias_add=None, end=None) for k in kernels)
     placement = Placement(alone, (), (), frozenset(), left)
     return _plan(model, dataclasses.replace(row, stored_zero_point=frozenset()), WEIGHTS_ONLY, placement, {}, {})
@@ -128,7 +137,8 @@ def quantizable(model: ir.Model, target: str = "cpu") -> tuple[tuple[str, ...], 
         return (), (reason,)
     placement = place(model, target_row(target), {})
     left = tuple(f"{label(node)}: {reason}" for node, reason in placement.left.items())
-    return tuple(label(k.node) for k in placement.kernels), (*left, *_inside_bodies(model))
+    kernels = [k.node for k in placement.kernels]
+    return tuple(map(label, kernels)), (*left, *left_inside(model, kernels))
 
 
 def already_quantized(model: ir.Model) -> str | None:
@@ -140,7 +150,12 @@ def already_quantized(model: ir.Model) -> str | None:
 
 
 def _qparams(
-    groups: tuple[Group, ...], statistics: Mapping[str, TensorStatistics], method: str, row: TargetRow
+    groups: tuple[Group, ...],
+    statistics: Mapping[str, TensorStatistics],
+    method: str,
+    row: TargetRow,
+    methods: Mapping[str, str],
+    clips: Clips,
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
     """Scale and zero point of every quantized value, or why it has none."""
     found: dict[ir.Value, QParams] = {}
@@ -160,7 +175,11 @@ def _qparams(
             )
         whole = constants or group.reach < math.inf  # an error that is squared cares for masks alone
         try:
-            low, high = clip_range([known[n] for n in names], "minmax" if whole else method, grid)
+            chosen = "minmax" if whole else methods.get(group.values[0].name or "", method)
+            key = (*names, chosen, grid)
+            if key not in clips or whole:
+                clips[key] = clip_range([known[n] for n in names], chosen, grid)
+            low, high = clips[key]
         except ValueError as error:
             bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
             continue
@@ -210,7 +229,7 @@ def _plan(
 ) -> QuantPlan:
     sites = tuple(_site(v, q, "all" if v in placement.made else "quantized") for v, q in qparams.items())
     sites += tuple(_site(v, q, "factor") for v, q in narrowed.items())
-    order = {node: i for i, node in enumerate(model.graph)}
+    order = {node: i for i, node in enumerate(model.graph.all_nodes())}
     planned = [entry for kernel in placement.kernels for entry in _kernel_nodes(kernel)]
     planned += [(m.node, m.role, "") for m in placement.makers]
     nodes = tuple(
@@ -221,7 +240,7 @@ def _plan(
         LeftNode(node=name_of(n), op=n.op_type, output=_output(n), reason=reason)
         for n, reason in sorted(placement.left.items(), key=lambda item: order[item[0]])
     )
-    notes = _inside_bodies(model)
+    notes = left_inside(model, {k.node for k in placement.kernels})
     if not nodes:
         notes = (f"nothing to quantize: {_why_nothing(left, notes)}", *notes)
     else:
@@ -264,18 +283,6 @@ def _weights(kernels: tuple[Kernel, ...], row: TargetRow) -> tuple[Weight, ...]:
     return tuple(found.values())
 
 
-def _inside_bodies(model: ir.Model) -> tuple[str, ...]:
-    """A note on nodes that this room does not reach."""
-    outside = set(model.graph)
-    found = Counter(
-        n.op_type for n in all_nodes(model) if n not in outside and n.op_type in WEIGHTED and n.domain in ONNX_DOMAINS
-    )
-    if not found:
-        return ()
-    words = ", ".join(f"{count} {op}" for op, count in sorted(found.items()))
-    return (f"nodes inside If, Loop and Scan bodies and functions stay float: {words}",)
-
-
 def _symbolic(model: ir.Model, row: TargetRow) -> tuple[str, ...]:
     """A note where the target runs fixed shapes only and the model has others."""
     names = [repr(v.name) for v in model.graph.inputs if v.shape is None or not v.shape.is_static()]
@@ -291,7 +298,9 @@ def _why_nothing(left: tuple[LeftNode, ...], notes: tuple[str, ...]) -> str:
         reason, count = Counter(n.reason for n in left).most_common(1)[0]
         return f"{count} of {len(left)} nodes with weights stay float because {reason}"
     return (
-        "its work is in bodies" if notes else "the model has no Conv, Gemm, MatMul or large table with constant weights"
+        "its work is in functions"
+        if notes
+        else "the model has no Conv, Gemm, MatMul or large table with constant weights"
     )
 
 

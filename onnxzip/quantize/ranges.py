@@ -1,13 +1,17 @@
 """Which part of a distribution the codes shall cover: pure numpy.
 
 minmax      all of it.
-percentile  all but 0.01 % of the values, half of that on either side.
+percentile  all but 0.01 % of the values, half of that on either side; percentile5: all but 0.001 %.
 mse         the clip that minimises the expected squared error   E(l, h) = sum over^2 + inside * delta^2 / 12,
             over = distance of a value beyond l or h, delta = (h - l) / 255 on the grid of uint8, max(-l, h) / 127 on that of
             int8 with zero point 0, where l = -h unless all is on one side. Exact zeros cost nothing and are not counted
             (Sung, Shin, Hwang, "Resiliency of deep neural networks under quantization", 2015, minimise the same error
             on samples; the closed form of the inner part is the variance of a uniform error).
             The error beyond l and the error beyond h are separate sums, so that all pairs of GRID x GRID clips are compared.
+entropy     the clip, the same for both signs, that keeps the most information (see `entropy`).
+
+No method leaves the extremes that were seen, widened to contain 0, so the known bounds of what made a tensor (0 to 1 of Sigmoid and Softmax, 0 of Relu) always hold: values of
+one sign keep zero point 0. The bounds themselves are not taken in place of the extremes: the largest probability of a Softmax may well be 0.2.
 """
 
 from __future__ import annotations
@@ -21,12 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxzip.errors import UsageError
+from onnxzip.quantize.entropy import entropy_range
 from onnxzip.quantize.qparams import U8, Grid
 
-Method = Literal["minmax", "mse", "percentile"]
+Method = Literal["minmax", "mse", "percentile", "percentile5", "entropy"]
 METHODS: tuple[str, ...] = get_args(Method)
 
-PERCENTILE = 0.9999
+PERCENTILES = {"percentile": 0.9999, "percentile5": 0.99999}
 GRID = 192
 SMALLEST_CLIP = 1 / 64
 """The tightest clip that is tried, relative to the extreme."""
@@ -107,8 +112,10 @@ def clip_range(statistics: Sequence[TensorStatistics], method: str, grid: Grid =
     if method == "minmax" or low == high:
         return low, high
     values, weights = _merged(seen)
-    if method == "percentile":
-        return percentile_range(values, weights, low, high)
+    if method in PERCENTILES:
+        return percentile_range(values, weights, low, high, PERCENTILES[method])
+    if method == "entropy":
+        return entropy_range(values, weights, low, high)
     return mse_range(values, weights, low, high, grid)
 
 
@@ -119,9 +126,7 @@ def _merged(statistics: Sequence[TensorStatistics]) -> tuple[Array, Array]:
     return values[order], weights[order]
 
 
-def percentile_range(
-    values: Array, weights: Array, low: float, high: float, share: float = PERCENTILE
-) -> tuple[float, float]:
+def percentile_range(values: Array, weights: Array, low: float, high: float, share: float) -> tuple[float, float]:
     """The central `share` of a weighted, sorted distribution, within `low` to `high`."""
     cumulated = np.cumsum(weights)
     if not len(values) or cumulated[-1] <= 0:

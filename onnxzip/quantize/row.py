@@ -49,6 +49,7 @@ class TargetRow:
         table_bytes: tables below this size stay float.
         min_opset: models of a lower opset are raised to it.
         fixed_shapes: models with symbolic axes do not run.
+        bodies: integer kernels are found inside bodies of If, Loop and Scan too.
         machines: names of the machines (`platform.machine`) where speed can be measured; None for any.
         source: where the row comes from.
     """
@@ -83,5 +84,6 @@ class TargetRow:
     table_bytes: int = 2**16
     min_opset: int = 13
     fixed_shapes: bool = False
+    bodies: bool = False
     machines: frozenset[str] | None = frozenset()
     source: str

@@ -21,7 +21,7 @@ CPU = TargetRow(
     output_quantized=frozenset({"Conv"}),
     float_output=frozenset({"MatMul", "Gemm"}),
     bias_behind_matmul=True,
-    integer_bias=frozenset({"conv", "gemm"}),
+    integer_bias=frozenset({"gemm"}),
     stored_zero_point=frozenset({"gemm"}),
     absorbed=frozenset({"Relu", "Clip"}),
     joins=frozenset({"Add", "Concat", "GlobalAveragePool"}),
@@ -30,6 +30,7 @@ CPU = TargetRow(
     ),
     pools=frozenset({"MaxPool", "GlobalAveragePool"}),
     tables=frozenset({"Gather"}),
+    bodies=True,
     machines=None,
     source="onnxruntime 1.32, CPU provider: optimized graphs read back and timed, one operator at a time, on AVX512-VNNI. "
     "U8S8: u8 weights fall off the VNNI kernel (2 times slower), s8 Add and Concat are 3 to 4 times slower than u8. "

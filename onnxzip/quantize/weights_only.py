@@ -27,6 +27,7 @@ from onnxzip.model.constants import array
 from onnxzip.model.shapes import Shapes
 from onnxzip.quantize import blocks as b4
 from onnxzip.quantize.assumed import assumed_moments
+from onnxzip.quantize.fit import find_nodes
 from onnxzip.quantize.gptq4 import ENOUGH, damping, output_error, round_to_grid
 from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
 from onnxzip.quantize.packed import pack
@@ -56,12 +57,14 @@ class Layer:
         weight: the plan's entry, int8.
         reader: the layer; None for tables and for weights that several layers read: they are rounded to nearest.
         content: float32, the weights.
+        inside: whether it stands in a body, where nothing can be looked at: it keeps 8 bits.
         divisible: whether it is a table that one Gather reads, and the sizes that its blocks may have: those that its rows are a multiple of.
     """
 
     weight: Weight
     reader: ir.Node | None
     content: npt.NDArray[np.float32]
+    inside: bool = False
     divisible: tuple[int, ...] = ()
 
     @property
@@ -85,7 +88,7 @@ class Layer:
 
     def look(self) -> Look | None:
         """Where to see what it reads; None where that cannot be seen or would not fit into memory."""
-        site = None if self.reader is None or self.columns > WIDEST else site_of(self.reader)
+        site = None if self.reader is None or self.inside or self.columns > WIDEST else site_of(self.reader)
         if site is None or self.reader is None or self.reader.inputs[0] is None:
             return None
         names = self.reader.outputs[0].name or "", self.reader.inputs[0].name or ""
@@ -93,6 +96,8 @@ class Layer:
 
     def takes_four_bits(self) -> bool:
         """Case 2."""
+        if self.inside:
+            return False
         return bool(self.divisible) or (self.reader is not None and self.columns // self.taps >= SMALLEST)
 
 
@@ -110,7 +115,7 @@ def base_plan(model: ir.Model, target: str, keep_float: tuple[str, ...]) -> Quan
 
 def layers_of(model: ir.Model, plan: QuantPlan) -> list[Layer]:
     """The weights of a plan, in its order."""
-    by_output = {o.name: n for n in model.graph for o in n.outputs if o.name}
+    by_output = find_nodes(model, plan)
     readers: dict[str, list[tuple[ir.Node, str]]] = {}
     for entry in plan.nodes:
         if entry.weight:
@@ -129,7 +134,8 @@ def layers_of(model: ir.Model, plan: QuantPlan) -> list[Layer]:
             and shapes.rank(node.inputs[1]) is not None
         )
         sizes = tuple(s for s in b4.SIZES if known and len(own) == 1 and content.shape[1] % s == 0)
-        found.append(Layer(weight, node if len(own) == 1 and role == "stored" else None, content, sizes))
+        reader = node if len(own) == 1 and role == "stored" else None
+        found.append(Layer(weight, reader, content, weight.initializer not in model.graph.initializers, sizes))
     return found
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import onnx_ir as ir
 import pytest
 
 from onnxzip.errors import UsageError
 from onnxzip.model.save import to_proto
 from onnxzip.quantize import QuantPlan, insert, make_weights_plan
 from onnxzip.quantize.audit import audit
-from tests.helpers.graphs import initializer, model
+from tests.helpers.graphs import model
 from tests.quantize.audit import conv_net, dense, feeds, normal, plan_of
 from tests.quantize.broken import by_hand, codes, found, plain, planned, reasons, short, with_site, without_site
 
@@ -119,16 +118,19 @@ def test_add_behind_which_a_relu_is_not_absorbed() -> None:
     assert {f.node for f in findings if f.at_fault} == {"s"}
 
 
-def test_bias_scale_that_is_not_the_product() -> None:
-    net = conv_net(CHAIN)
-    plan = plan_of(net)
-    quantized = insert(net, plan)
-    conv = next(n for n in quantized.graph if n.op_type == "Conv")
-    scale = conv.inputs[2].producer().inputs[1]  # type: ignore[union-attr]
-    scale.const_value = ir.tensor(initializer(quantized, scale.name) * 2, name=scale.name)
-    findings = audit(quantized, plan)
-    assert short(findings) == [("a", "float", "Conv")]
-    assert "is not the product" in reasons(findings)
+@pytest.mark.parametrize(("scale", "fused"), [(0.05 * 0.01, True), (0.001, False)])
+def test_bias_scale_that_is_not_the_product(scale: float, fused: bool) -> None:
+    net = by_hand(
+        "(float[N,16,8,8] x) => (float[N,16,6,6] y)",
+        """q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) v = DequantizeLinear(w, ws) u = DequantizeLinear(b, bs)
+        c = Conv(d, v, u) r = QuantizeLinear(c, s, z) y = DequantizeLinear(r, s, z)""",
+        w=codes(16, 16, 3, 3),
+        b=np.arange(16, dtype=np.int32),
+        bs=np.float32(0.05) * np.float32(0.01) if fused else np.float32(scale),
+    )
+    findings = audit(net, planned(c="Conv conv"))
+    assert short(findings) == ([] if fused else [("c", "float", "Conv")])
+    assert fused or "is not the product" in reasons(findings)
 
 
 def test_float_bias_of_a_gemm_without_an_output_q() -> None:

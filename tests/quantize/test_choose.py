@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from onnxzip.config import Config
-from onnxzip.errors import UsageError
+from onnxzip.errors import DataError, UsageError
 from onnxzip.model.save import model_bytes, to_proto
 from onnxzip.quantize import quantize, quantize_weights
 from tests.helpers.graphs import model
@@ -64,6 +64,16 @@ def test_old_models_are_quantized_for_every_target_and_replayed(target: str, tmp
 def test_two_runs_give_the_same_plan() -> None:
     plans = [quantize(net(), feeds(net()), Config()).plan for _ in range(2)]
     assert plans[0] == plans[1]
+
+
+def test_fast_calibration_leaves_every_second_batch_out() -> None:
+    batches = [feeds(net())[0] for _ in range(6)]
+    batches[5] = {"x": np.full_like(batches[5]["x"], np.nan)}
+    assert quantize(net(), batches, Config(calibrate="fast")).model is not None
+    with pytest.raises(DataError, match="batch 5"):
+        quantize(net(), batches, Config())
+    with pytest.raises(UsageError, match="calibrate 'slow' is not known: choose one of full, fast"):
+        Config(calibrate="slow")  # type: ignore[arg-type]
 
 
 def test_weights_alone_are_stored_in_a_quarter_and_activations_stay_float() -> None:

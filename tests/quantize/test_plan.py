@@ -182,21 +182,6 @@ def test_nodes_that_would_make_the_file_larger_stay_float() -> None:
     assert plan_of(net).left[0].reason == "int8 would save 48 bytes and cost about 256"
 
 
-def test_work_inside_bodies_is_named_with_a_count_failure_8() -> None:
-    net = model(
-        """agraph (float[N,16,8,8] x, bool c) => (float[N,16,6,6] y) {
-          y = If (c) <then_branch = left () => (t) { t = Conv(x, w) }, else_branch = right () => (e) { e = Conv(x, v) }>
-        }""",
-        w=W,
-        v=W,
-    )
-    batch = {"x": np.ones((1, 16, 8, 8), np.float32), "c": np.array(True)}
-    assert plan_of(net, [batch]).notes == (
-        "nothing to quantize: its work is in bodies",
-        "nodes inside If, Loop and Scan bodies and functions stay float: 2 Conv",
-    )
-
-
 def test_quantizable_needs_no_data() -> None:
     net = model(
         "agraph (float[N,16,8,8] x) => (float[N,16,6,6] y, float[N,16,10,10] z) { [c] y = Conv(x, w) [t] z = ConvTranspose(x, v) }",

@@ -3,9 +3,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from onnxzip.calibrate import TensorStatistics, collect
 from onnxzip.errors import UsageError
-from onnxzip.quantize.qparams import Grid
-from onnxzip.quantize.ranges import Held, clip_range, mse_range, percentile_range
+from onnxzip.quantize.entropy import entropy_range
+from onnxzip.quantize.plan import make_plan, observe
+from onnxzip.quantize.qparams import Grid, activation_qparams
+from onnxzip.quantize.ranges import METHODS, Held, clip_range, mse_range, percentile_range
+from tests.helpers.graphs import model
 
 
 @dataclass
@@ -81,14 +85,64 @@ def test_huge_values_do_not_overflow() -> None:
 
 def test_percentile_leaves_out_half_on_either_side() -> None:
     values = np.arange(100_000, dtype=np.float64)
-    low, high = percentile_range(values, np.ones(100_000), 0, 99_999)
+    low, high = percentile_range(values, np.ones(100_000), 0, 99_999, 0.9999)
     assert low == pytest.approx(5, abs=1)
     assert high == pytest.approx(99_994, abs=1)
-    assert percentile_range(np.empty(0), np.empty(0), -1, 2) == (-1, 2)
+    assert percentile_range(np.empty(0), np.empty(0), -1, 2, 0.9999) == (-1, 2)
 
 
 def test_percentile_stays_within_the_extremes_when_bins_do_not() -> None:
-    assert percentile_range(np.array([-2.0, 3.0]), np.ones(2), -1.5, 2.5) == (-1.5, 2.5)
+    assert percentile_range(np.array([-2.0, 3.0]), np.ones(2), -1.5, 2.5, 0.9999) == (-1.5, 2.5)
+
+
+@pytest.mark.parametrize(("method", "share"), [("percentile", 1e-4), ("percentile5", 1e-5)])
+def test_percentiles_leave_out_the_share_that_they_are_named_after(method: str, share: float) -> None:
+    x = np.random.default_rng(0).permutation(400_000) / 400_000
+    low, high = clip_range([Fake(x)], method)
+    assert (x > high).sum() + (x < low).sum() == pytest.approx(share * 400_000, abs=2)
+
+
+def test_entropy_is_a_method() -> None:
+    x = np.append(np.random.default_rng(0).standard_normal(100_000), 60.0)
+    assert clip_range([Fake(x)], "entropy") == entropy_range(*Fake(x).distribution(), x.min(), 60)
+
+
+SIDES = {
+    "relu": lambda x: np.maximum(x, 0),
+    "all positive": lambda x: np.abs(x) + 0.5,
+    "all negative": lambda x: -np.abs(x) - 0.5,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "small probabilities": lambda x: 0.2 / (1 + np.exp(-x)),
+    "gelu": lambda x: np.where(x > -0.17, 4 * x, -0.17),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SIDES)
+def test_known_bounds_hold_because_no_method_leaves_what_was_seen(method: str, name: str) -> None:
+    x = SIDES[name](np.random.default_rng(0).standard_normal(20_000)).astype(np.float32)
+    statistics = TensorStatistics()
+    statistics.update(x)
+    low, high = clip_range([statistics], method)
+    assert min(x.min(), 0) <= low <= high <= max(x.max(), 0)
+    qparams = activation_qparams(low, high)
+    assert qparams.zero_point == {"all negative": 255}.get(name, 0) or name == "gelu"
+    assert 0.2 * np.abs(x).max() < max(
+        high, -low
+    )  # not the bound 1 of a sigmoid that stays below 0.2, nor next to nothing
+
+
+@pytest.mark.parametrize("op", ["Sigmoid", "HardSigmoid", "Softmax"])
+def test_bounded_activations_keep_zero_point_zero_and_the_range_that_was_seen(op: str) -> None:
+    net = model(
+        f"agraph (float[N,4,6,6] x) => (float[N,4,4,4] y) {{ s = {op} (x) y = Conv (s, w) }}",
+        w=np.random.default_rng(0).standard_normal((4, 4, 3, 3)).astype(np.float32),
+    )
+    found = collect(net, observe(net, "cpu"), [{"x": np.random.default_rng(1).random((2, 4, 6, 6), np.float32) - 2}])
+    site = next(s for s in make_plan(net, found, method="minmax").sites if s.tensor == "s")
+    assert site.zero_point == 0
+    assert site.scale * 255 == pytest.approx(found["s"].high)
+    assert found["s"].high < 0.5
 
 
 def test_infinite_extremes_are_refused_failure_18() -> None:
@@ -102,7 +156,7 @@ def test_tensor_without_values_is_refused() -> None:
 
 
 def test_unknown_method_is_refused() -> None:
-    with pytest.raises(UsageError, match="minmax, mse, percentile"):
+    with pytest.raises(UsageError, match="minmax, mse, percentile, percentile5, entropy"):
         clip_range([Fake(np.ones(1))], "entropie")
 
 

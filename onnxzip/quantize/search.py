@@ -1,0 +1,275 @@
+"""The ladder: per node int8, int8 with another range, weights only, float; climbed where it pays, under a bound.
+
+What a node costs is measured at the end of the network: the error of the outputs with this node alone changed. (The error of its own output
+says little: rank correlations of .45 and -.44 were measured on two networks.) One change at a time, in rounds:
+
+ 1. float     each kernel in turn is left float. Sorted by what that gains for each byte that it costs, one, two, four, ... of them are
+              left float at once: where the budget is missed, until it is met; otherwise only what is nearly free.
+ 2. stored    of these, those whose weights can be stored without losing the gain (MatMul) are.
+ 3. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays.
+ 4. speed     kernels that are slow in integers for their size (few channels in a group, or few inputs) are left float if the whole
+              model becomes faster by FASTER, at no more error; not where size is the objective.
+
+An evaluation runs SAMPLED batches or a tenth of them. The search looks at the clock before each and counts what it has run, in passes over the data.
+What it found is compared with where it began on all batches. It always ends with the best recipe so far, and says why it ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from onnxzip.config import Budget
+from onnxzip.model.constants import constant
+from onnxzip.model.walk import is_op
+from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.matrix import groups_of
+from onnxzip.quantize.recipes import METHODS, Recipe, Recipes
+from onnxzip.quantize.schema import QuantPlan
+from onnxzip.runtime import Batch
+from onnxzip.validate.judge import judge
+
+STEP_DB = 0.1
+"""What a change of a range must gain to stay."""
+
+CHEAP_DB, CHEAP_SHARE = 0.3, 0.01
+"""A node is left float although the budget is met, if that gains so many dB for so small a share of the weights' bytes."""
+
+FASTER = 1.03
+NARROW = 4
+"""Kernels that sum up over so few channels in a group are tried for speed."""
+
+PASSES = 22.0
+"""Passes over the data that a search may take; with what comes before and after it, thirty."""
+
+SAMPLED = 2
+"""Batches that an evaluation takes at least."""
+
+COST = 0.7
+"""What a run of the quantized model counts, in runs of the float one: it takes .4 to .8 of them."""
+
+FLOATS = 0.6
+"""The part of the passes that one node at a time may take."""
+
+SEARCHED = "left float by the search"
+
+Timer = Callable[[ir.Model, ir.Model], float]
+"""How much faster the second model is than the first, measured in pairs."""
+
+
+@dataclass
+class Bound:
+    """When to stop: a point in time (`time.monotonic`), and passes over the data."""
+
+    stop: float
+    passes: float = PASSES
+    used: float = 0.0
+    evaluations: int = 0
+    slowest: float = 0.0
+
+    def open(self) -> bool:
+        """Whether there is time and work left for one more evaluation as slow as the slowest so far."""
+        return time.monotonic() + self.slowest < self.stop and self.used < self.passes
+
+    def reason(self) -> str:
+        """Why the search ended."""
+        if self.used >= self.passes:
+            return f"{self.passes:.0f} passes over the data were made"
+        return "its time was up" if not self.open() else "nothing was left to try"
+
+
+@dataclass
+class State:
+    """Where a search stands."""
+
+    recipe: Recipe
+    error: float
+    plan: QuantPlan
+    notes: list[str] = field(default_factory=list)
+
+
+class Search:
+    """A search from one recipe.
+
+    Args:
+        recipes: what makes plans.
+        data: the batches that were seen.
+        budget: what shall be held, on the tuning data.
+        bound: when to stop.
+        timer: measures speed; None where it does not count.
+        observer: told of each evaluation.
+    """
+
+    def __init__(
+        self,
+        recipes: Recipes,
+        data: Iterable[Batch],
+        budget: Budget,
+        bound: Bound,
+        timer: Timer | None = None,
+        observer: Observer = SILENT,
+    ) -> None:
+        self._recipes, self._data, self._budget, self._bound = recipes, data, budget, bound
+        self._timer, self._observer = timer, observer
+        self._every = max(1, min(10, recipes.batches // SAMPLED))
+        self._by_output = {o.name: n for n in recipes.model.graph.all_nodes() for o in n.outputs if o.name}
+
+    def run(self, recipe: Recipe, error: float) -> tuple[Recipe, tuple[str, ...]]:
+        """The best recipe that was found, and what the search did, one sentence each.
+
+        Args:
+            recipe: where to begin.
+            error: its output error on all batches.
+        """
+        if not self._bound.open():
+            return recipe, ("there was no time left to search: give more of it (--search-time)",)
+        first, plan, _ = self._try(recipe)
+        state = State(recipe, first, plan)
+        for stage in (self._floats, self._stored, self._ranges, self._speed):
+            if self._bound.open():
+                stage(state)
+        why = self._bound.reason()
+        found = self._recipes.error(self._recipes.make(state.recipe)[1], self._data, self._observer)
+        gain = 10 * math.log10(error / found) if 0 < found < math.inf and error < math.inf else 0.0
+        end = f"the search ended after {self._bound.evaluations} evaluations because {why}"
+        if gain <= 0:
+            return recipe, (f"{end}: it found nothing better",)
+        return state.recipe, (*state.notes, f"{end}: the output error is {gain:.1f} dB lower")
+
+    def _try(self, recipe: Recipe) -> tuple[float, QuantPlan, ir.Model]:
+        """The error of a recipe; counted."""
+        start = time.monotonic()
+        plan, model = self._recipes.make(recipe)
+        error = self._recipes.error(model, self._data, self._observer, self._every)
+        bound = self._bound
+        bound.evaluations, bound.used = bound.evaluations + 1, bound.used + COST / self._every
+        bound.slowest = max(bound.slowest, time.monotonic() - start)
+        return error, plan, model
+
+    # 1. float
+
+    def _floats(self, state: State) -> None:
+        met = self._holds(state.recipe)
+        gains = dict[ir.Node, float]()
+        share = self._bound.used + (self._bound.passes - self._bound.used) * FLOATS
+        for node in self._kernels(state.plan):
+            if not self._bound.open() or self._bound.used >= share:
+                break
+            error, _, _ = self._try(self._without(state.recipe, [node]))
+            gains[node] = 10 * math.log10(state.error / error) if error > 0 else math.inf
+        total = sum(map(_bytes, self._kernels(state.plan))) or 1
+        order = sorted((n for n, g in gains.items() if g > 0), key=lambda n: -gains[n] / (_bytes(n) + 1))
+        if met:
+            order = [n for n in order if gains[n] >= CHEAP_DB and _bytes(n) <= CHEAP_SHARE * total]
+        for nodes in _prefixes(order):
+            if not self._bound.open():
+                break
+            recipe = self._without(state.recipe, nodes)
+            error, plan, _ = self._try(recipe)
+            if error >= state.error:
+                continue
+            if met and 10 * math.log10(state.error / error) < CHEAP_DB:
+                continue
+            state.recipe, state.error, state.plan = recipe, error, plan
+            if not met and self._holds(recipe):
+                break
+        left = [n for n in state.recipe.keep if state.recipe.keep[n] == SEARCHED]
+        if left:
+            state.notes.append(f"the search left {len(left)} nodes float, for the error of the outputs")
+
+    def _holds(self, recipe: Recipe) -> bool:
+        """Whether the budget on accuracy is held on the tuning data."""
+        _, model = self._recipes.make(recipe)
+        outputs = self._recipes.figures(model, self._data)
+        self._bound.used += 1
+        budget = dataclasses.replace(self._budget, max_size=None, min_speedup=None)
+        return bool(outputs) and judge(outputs, budget, data="tuning", samples=1).passed
+
+    def _kernels(self, plan: QuantPlan) -> list[ir.Node]:
+        return [self._by_output[p.output] for p in plan.nodes if p.weight and p.role not in ("table", "stored")]
+
+    def _without(self, recipe: Recipe, nodes: Sequence[ir.Node]) -> Recipe:
+        return dataclasses.replace(recipe, keep={**recipe.keep, **dict.fromkeys(nodes, SEARCHED)})
+
+    # 2. stored
+
+    def _stored(self, state: State) -> None:
+        floats = [n for n, reason in state.recipe.keep.items() if reason == SEARCHED and is_op(n, "MatMul")]
+        if not floats or not self._bound.open():
+            return
+        recipe = dataclasses.replace(state.recipe, stored=frozenset(floats))
+        if self._take(state, recipe, -STEP_DB):
+            state.notes.append(f"of these, {len(floats)} have their weights stored as integers")
+
+    # 3. ranges
+
+    def _ranges(self, state: State) -> None:
+        sites = list(dict.fromkeys(s.tensor for s in state.plan.sites if not s.per_token))
+        changed = 0
+        for tensor in sites:
+            for method in METHODS:
+                if not self._bound.open():
+                    break
+                if method == state.recipe.ranges.get(tensor, state.recipe.method):
+                    continue
+                recipe = dataclasses.replace(state.recipe, ranges={**state.recipe.ranges, tensor: method})
+                if self._recipes.same_ranges(recipe, state.recipe):
+                    continue
+                changed += self._take(state, recipe, STEP_DB)
+        if changed:
+            state.notes.append(f"the search chose other ranges for {changed} tensors")
+
+    def _take(self, state: State, recipe: Recipe, gain_db: float) -> bool:
+        """Take a recipe if it lowers the error by so much."""
+        error, plan, _ = self._try(recipe)
+        if error * 10 ** (gain_db / 10) > state.error:
+            return False
+        state.recipe, state.error, state.plan = recipe, error, plan
+        return True
+
+    # 4. speed
+
+    def _speed(self, state: State) -> None:
+        if self._timer is None:
+            return
+        slow = [n for n in self._kernels(state.plan) if _narrow(n)]
+        given = 0
+        for node in slow:
+            if not self._bound.open():
+                break
+            _, now = self._recipes.make(state.recipe)
+            recipe = self._without(state.recipe, [node])
+            error, plan, model = self._try(recipe)
+            if error <= state.error and self._timer(now, model) >= FASTER:
+                state.recipe, state.error, state.plan, given = recipe, error, plan, given + 1
+        if given:
+            state.notes.append(f"the search left {given} nodes float, for they are faster so")
+
+
+def _prefixes(order: Sequence[ir.Node]) -> Iterator[Sequence[ir.Node]]:
+    """The first 1, 2, 4, ... and all."""
+    size = 1
+    while size < len(order):
+        yield order[:size]
+        size *= 2
+    if order:
+        yield order
+
+
+def _bytes(node: ir.Node) -> int:
+    """Of the weights of a node, as float."""
+    weight = constant(node.inputs[1])
+    return 0 if weight is None else weight.nbytes
+
+
+def _narrow(node: ir.Node) -> bool:
+    """Whether a Conv sums up over few channels: depthwise, or the first one of an image network."""
+    weight = constant(node.inputs[1])
+    if not is_op(node, "Conv") or weight is None:
+        return False
+    return int(weight.shape.numpy()[1]) <= NARROW or groups_of(node) > 1
