@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from onnxzip.errors import UsageError
 
-Preset = Literal["exact", "int8", "weights8"]
+Preset = Literal["exact", "int8", "weights8", "weights4", "fp16"]
 Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
 Objective = Literal["speed", "balanced", "size"]
 Prefer = Literal["bytes", "nodes"]
@@ -72,8 +72,9 @@ class Config:
     """What `optimize` is to do.
 
     Attributes:
-        preset: "exact" (no data needed), "int8" (needs calibration data, or `allow_unverified`), "weights8" (weights stored as int8, arithmetic in
-            float: smaller, not faster), or None: "int8" with data, else "exact".
+        preset: "exact" (no data needed), "int8" (needs calibration data, or `allow_unverified`), "weights8" and "weights4" (weights stored in 8 or 4 bits, rounded
+            on data where there is some, arithmetic in float: smaller, not faster), "fp16" (weights and arithmetic in float16, inputs
+            and outputs as they are), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8. "cpu" (onnxruntime on this CPU), "cpu-avx2" (x86 without VNNI),
             "arm64", "tensorrt", "openvino", "qnn" (8-bit activations), "qnn16" (16-bit activations, 8-bit weights).
         objective: "speed": int8 is kept only where it is at least as fast as the exact float result, and pruning leaves a few spare channels where

@@ -24,7 +24,10 @@ from onnxzip.model.walk import count_nodes, graphs_of
 from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
 from onnxzip.pruning import check_prune, eliminate_channels, prune_channels
-from onnxzip.quantize.choose import Choice, quantize, quantize_weights
+from onnxzip.quantize.choice import Choice
+from onnxzip.quantize.choose import quantize
+from onnxzip.quantize.choose_weights import quantize_weights
+from onnxzip.quantize.half import to_half
 from onnxzip.quantize.plan import quantizable
 from onnxzip.quantize.targets import runs_here
 from onnxzip.records import RunRecord
@@ -80,7 +83,7 @@ def optimize(
     preset = _preset(config, has_data=calibration is not None)
     check_prune(config, has_data=calibration is not None)
     _check_speed(config)
-    tunes = preset == "int8" or config.prune is not None
+    tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
     data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
     ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
     _raise_opset(ledger)
@@ -95,8 +98,10 @@ def optimize(
         if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
             _quantize_instead(ledger, quantize(unpruned, data.tuning, config, observer))
         ledger.notes += data.doubts if ledger.stages[-1].kept else ()
-    if preset == "weights8":
-        _quantize(ledger, quantize_weights(ledger.best, config))
+    if preset in ("weights8", "weights4"):
+        _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
+    if preset == "fp16":
+        _quantize(ledger, to_half(ledger.best, config))
     return _result(loaded, ledger, preset, (data.tuning, data.held_out))
 
 
@@ -109,7 +114,7 @@ def _preset(config: Config, *, has_data: bool) -> Preset:
     preset: Preset = config.preset or ("int8" if has_data else "exact")
     if preset == "exact" and (config.plan or config.keep_float):
         raise UsageError(
-            "a plan or nodes to keep float make sense with int8 or weights8 only: give calibration data, or a preset"
+            "a plan or nodes to keep float make sense with int8, weights8, weights4 or fp16 only: give calibration data, or a preset"
         )
     return preset
 

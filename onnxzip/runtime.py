@@ -166,6 +166,31 @@ def fuse_transformer(model: onnx.ModelProto, heads: int, width: int, *, norms: b
     return fused
 
 
+def to_float16(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto:
+    """onnxruntime's own converter: float32 becomes float16, but for inputs, outputs, and nodes that stay as they are behind Casts.
+
+    Args:
+        model: is used up.
+        keep: names of nodes that stay float32, beside the operators that have no float16.
+
+    Returns:
+        The model as it is then. It is not checked here, and its nodes are not in order.
+
+    Raises:
+        ModelError: it fails on this model.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    try:
+        with _silence(Path(ort.__file__).parent / "transformers"):
+            half: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True, node_block_list=sorted(keep))
+    except Exception as error:  # it asserts, and throws what protobuf and numpy throw
+        raise ModelError(
+            f"the converter of onnxruntime {VERSION} fails: {type(error).__name__}: {_reason(error)}"
+        ) from error
+    return half
+
+
 @contextlib.contextmanager
 def _silence(folder: Path) -> Iterator[None]:
     """No messages from the modules of a folder: each has a logger of its own name."""

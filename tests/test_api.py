@@ -152,6 +152,25 @@ def test_weights8_needs_no_data_and_makes_a_quarter_of_the_file():
     assert any("made up" in w for w in result.verdict.warnings)
 
 
+def test_weights4_rounds_on_data_and_is_judged_on_the_rest():
+    result = onnxzip.optimize(DENSE, batches(), config=Config(preset="weights4", measure_speed=False))
+    assert result.verdict.passed
+    assert result.verdict.data == "held-out"
+    assert result.verdict.metrics["size_ratio"] < 0.25
+    assert any(t.data_type == onnx.TensorProto.UINT4 for t in result.to_proto().graph.initializer)
+
+
+def test_fp16_keeps_the_interface_and_is_judged_on_all_data():
+    result = onnxzip.optimize(DENSE, batches(), config=Config(preset="fp16", measure_speed=False))
+    assert result.verdict.passed
+    assert result.verdict.data == "given"
+    assert result.verdict.metrics["size_ratio"] < 0.55
+    graph = result.to_proto().graph
+    kinds = {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)}
+    assert kinds == {onnx.TensorProto.FLOAT}
+    assert result.plan is None
+
+
 def test_settings_that_need_int8_are_refused_without_it():
     for config in (Config(keep_float=("Conv",)), Config(plan="plan.json"), Config(preset="int8")):
         with pytest.raises(onnxzip.UsageError):

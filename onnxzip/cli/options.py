@@ -45,7 +45,11 @@ Evaluation = Annotated[
     ),
 ]
 Preset = Annotated[
-    str | None, _option("--preset", help=f"One of {', '.join(PRESETS)}. Default: int8 with data, exact without.")
+    str | None,
+    _option(
+        "--preset",
+        help=f"One of {', '.join(PRESETS)}. Default: int8 with data, exact without. weights8, weights4, fp16: smaller, not faster; data optional.",
+    ),
 ]
 Target = Annotated[
     str,

@@ -7,7 +7,9 @@ model = insert(model, plan)                          mechanical
 choice = quantize(model, data, config)               all of it
 """
 
-from onnxzip.quantize.choose import Choice, quantize, quantize_weights
+from onnxzip.quantize.choice import Choice
+from onnxzip.quantize.choose import quantize
+from onnxzip.quantize.choose_weights import quantize_weights
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.plan import already_quantized, make_plan, make_weights_plan, observe, quantizable
 from onnxzip.quantize.row import TargetRow

@@ -8,8 +8,9 @@ What each role of a planned node means:
  5. token        (a MatMul) reads its weights through DequantizeLinear(int8), its activation x as DQ(Q(x / m)) with m = max |x| of each
                  row, and its result is multiplied by m: one scale for each token, in standard operators. A smoothed x is divided
                  by its factors first.
- 6. stored       reads its weights through DequantizeLinear(int8), and computes in float.
- 7. table        Gather(float table, i) becomes Mul(Cast(Gather(int8 table, i)), Gather(row scales, i)).
+ 6. stored       reads its weights through DequantizeLinear(int8, or uint4 in blocks), and computes in float. Weights that only Gemms with
+                 transB read are stored transposed: onnxruntime makes MatMulNBits of DQ and MatMul, or of DQ and Gemm without transB.
+ 7. table        Gather(float table, i) becomes a Gather of integers, scaled afterwards (`onnxzip.quantize.tables`).
  8. join, pass   read their activations through the DQ of their sites.
  9. biased       reads what it multiplies through the DQ of sites, its bias through DequantizeLinear(int32) in the scale of the product.
 Each site gets one QuantizeLinear and one DequantizeLinear in its own graph, and one in each body where a planned node reads it from outside, where all read it the latter alone (a constant is stored in integers and gets the latter); "all" readers, a graph output included, or the planned ones read the latter.
@@ -31,23 +32,25 @@ from numpy.typing import NDArray
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
-from onnxzip.model.edit import Names, add_constant, new_node, replace
+from onnxzip.model.edit import Names, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
+from onnxzip.quantize.constants import Constants
 from onnxzip.quantize.fit import find_nodes, find_sites
 from onnxzip.quantize.graphs import dequantize_again, graph_of, owner, place, replace_output, set_input, sweep
 from onnxzip.quantize.groups import is_parameter
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
+from onnxzip.quantize.tables import by_row, packed_table, rows_of_4, rows_of_8
 from onnxzip.quantize.targets import target_row
 from onnxzip.quantize.tokens import normalized, smoothed
-from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of
+from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of, table_ranks, transposed
 
 PER_AXIS_OPSET = 13
 """First opset whose DequantizeLinear has an axis."""
 
-DEFAULT_AXIS = 1
-"""Its default, which needs no bytes."""
+BLOCK_OPSET, BLOCK_IR = 21, 10
+"""First opset whose DequantizeLinear has blocks, and first version of the format that has 4-bit integers."""
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -59,7 +62,7 @@ READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass", "biased"
 
 
 def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
-    """A quantized copy of `model`. Its opset is raised to the target's (13 mostly) where it is lower; a plan without nodes gives a plain copy.
+    """A quantized copy of `model`, its opset raised to the target's (13 mostly, 21 for blocks). A plan without nodes gives a plain copy.
 
     Raises:
         UsageError: the plan does not fit the model; the node or tensor is named.
@@ -68,7 +71,10 @@ def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
     result = model.clone()
     if not plan.nodes:
         return result
-    result = raise_opset(result, max(PER_AXIS_OPSET, target_row(plan.target).min_opset))
+    blocks = any(w.block for w in plan.weights)
+    least = BLOCK_OPSET if blocks else PER_AXIS_OPSET
+    result = raise_opset(result, max(least, target_row(plan.target).min_opset))
+    result.ir_version = max(result.ir_version, BLOCK_IR if blocks else 0)
     _Inserter(result, plan).run()
     return result
 
@@ -84,7 +90,9 @@ class _Inserter:
         self.sites = {s.tensor: s for s in plan.sites if s.readers != FACTOR}
         self.row = target_row(plan.target)
         self.weights = integer_weights(plan, self.nodes, self.row)
-        self.stored: dict[tuple[ir.Graph, str, tuple[int, ...], bytes], ir.Value] = {}
+        self.turned = transposed(plan, self.nodes)
+        self.ranks = table_ranks(model, plan, self.nodes)
+        self.constants = Constants(self.names)
         self.dequantized: dict[tuple[ir.Graph, str], ir.Value] = {}
 
     def run(self) -> None:
@@ -108,50 +116,35 @@ class _Inserter:
         for graph in self.graphs:
             sweep(graph)
 
-    # Constants
-
-    def _store(self, graph: ir.Graph, hint: str, content: NDArray[np.generic]) -> ir.Value:
-        """An initializer of the graph where it is read, with this content, made once: onnxruntime 1.32 fails on some outer ones."""
-        content = np.asarray(
-            content, order="C"
-        )  # ascontiguousarray would make a vector of a scalar, and the fusions want scalars
-        key = (graph, content.dtype.str, content.shape, content.tobytes())
-        if key not in self.stored:
-            self.stored[key] = add_constant(graph, content, self.names.fresh(hint))
-        return self.stored[key]
-
-    def _dequantize(
-        self, before: ir.Node, codes: ir.Value, scales: NDArray[np.float32], axis: int, zero: ir.Value | None
-    ) -> ir.Value:
-        """DequantizeLinear of a constant, per axis, placed before a node."""
-        inputs = [codes, self._store(graph_of(before), "scale", scales)] + ([zero] if zero is not None else [])
-        node = new_node("DequantizeLinear", inputs, self.names.fresh("dq"), axis=axis)
-        if axis == DEFAULT_AXIS:
-            del node.attributes["axis"]
-        graph_of(before).insert_before(before, node)
-        return node.outputs[0]
-
     # Weights and biases
 
     def _weight(self, entry: PlannedNode, node: ir.Node) -> None:
-        key = graph_of(node), entry.weight
+        turned, key = entry.weight in self.turned, (graph_of(node), entry.weight)
         if key not in self.dequantized:
             weight = self.weights[entry.weight][1]
-            zero = (
-                self._store(key[0], "zero", np.zeros(len(weight.scales), np.int8)) if weight.entry.zero_points else None
-            )
-            self.dequantized[key] = self._dequantize(
-                node, self._codes(key[0], entry.weight), weight.scales, weight.entry.axis, zero
+            zeros: NDArray[np.generic] | None = weight.zeros
+            if weight.entry.zero_points:
+                zeros = np.zeros(len(weight.scales), np.int8)
+            codes, scales, axis = weight.codes, weight.scales, weight.entry.axis
+            if turned:
+                codes, scales, zeros, axis = codes.T, scales.T, None if zeros is None else zeros.T, 1 - axis
+            block = weight.entry.block
+            self.dequantized[key] = self.constants.dequantized(
+                node,
+                self.constants.integers(key[0], "weight", codes, weight.entry),
+                self.constants.scales(node, scales, weight.entry),
+                1 - axis if block else axis,
+                None if zeros is None else self.constants.integers(key[0], "zero", zeros, weight.entry),
+                block,
             )
         node.replace_input_with(1, self.dequantized[key])
-
-    def _codes(self, graph: ir.Graph, name: str) -> ir.Value:
-        return self._store(graph, "weight", self.weights[name][1].codes)
+        if turned:
+            del node.attributes["transB"]
 
     def _bias(self, entry: PlannedNode, node: ir.Node) -> None:
         if entry.role == "row_bias":
             index, row = row_of(node, entry)
-            node.replace_input_with(index, self._store(graph_of(node), "bias", row.reshape(1, 1, -1)))
+            node.replace_input_with(index, self.constants.store(graph_of(node), "bias", row.reshape(1, 1, -1)))
             return
         if entry.role == "biased":
             self._product_bias(node)
@@ -163,15 +156,19 @@ class _Inserter:
             return
         if site is None or entry.role not in self.row.integer_bias:
             if entry.bias:
-                set_input(node, 2, self._store(graph_of(node), "bias", bias))
+                set_input(node, 2, self.constants.store(graph_of(node), "bias", bias))
             return
         scales = bias_scales(site.scale, self.weights[entry.weight][1].scales)
-        codes = self._store(graph_of(node), "bias", quantize_bias(bias.reshape(-1), scales))
+        codes = self.constants.store(graph_of(node), "bias", quantize_bias(bias.reshape(-1), scales))
         reader, index = node, 2
         if entry.op == "MatMul":
             reader = next(u.node for u in node.outputs[0].uses())
             index = next(i for i, v in enumerate(reader.inputs) if v is not node.outputs[0])
-        set_input(reader, index, self._dequantize(reader, codes, scales, 0, None))
+        set_input(
+            reader,
+            index,
+            self.constants.dequantized(reader, codes, self.constants.store(graph_of(reader), "scale", scales), 0, None),
+        )
 
     def _product_bias(self, node: ir.Node) -> None:
         """The bias of a node in role biased, in the product of the scales of its first two inputs."""
@@ -185,22 +182,27 @@ class _Inserter:
             )
         scales = bias_scales(data.scale, np.asarray(factor.scale, np.float32))
         graph = graph_of(node)
-        codes = self._store(graph, "bias", quantize_bias(bias, scales))
-        dequantize = new_node("DequantizeLinear", [codes, self._store(graph, "scale", scales)], self.names.fresh("dq"))
+        codes = self.constants.store(graph, "bias", quantize_bias(bias, scales))
+        dequantize = new_node(
+            "DequantizeLinear", [codes, self.constants.store(graph, "scale", scales)], self.names.fresh("dq")
+        )
         graph.insert_before(node, dequantize)
         node.replace_input_with(2, dequantize.outputs[0])
 
     def _table(self, entry: PlannedNode, node: ir.Node) -> None:
         weight: IntegerWeight = self.weights[entry.weight][1]
-        rows, fresh = node.inputs[1], self.names.fresh
-        rank, graph = weight.codes.ndim, graph_of(node)
-        scales = self._store(graph, "scale", weight.scales.reshape(-1, *[1] * (rank - 1)))
-        codes = new_node("Gather", [self._codes(graph, entry.weight), rows], fresh("row"))
-        cast = new_node("Cast", [codes.outputs[0]], fresh("row"), to=int(ir.DataType.FLOAT))
-        scale = new_node("Gather", [scales, rows], fresh("row"))
-        product = new_node("Mul", [cast.outputs[0], scale.outputs[0]], fresh("row"))
-        graph.insert_before(node, [codes, cast, scale, product])
-        replace(node.outputs[0], product.outputs[0])
+        rows, graph = node.inputs[1], graph_of(node)
+        assert rows is not None  # noqa: S101 # for mypy: Gather has no optional input
+        store = partial(self.constants.store, graph)
+        scales = self.constants.scales(node, by_row(weight.scales, weight.codes.ndim), weight.entry)
+        if weight.zeros is None:
+            made = rows_of_8(store("weight", weight.codes), scales, rows, self.names)
+        else:
+            codes = store("weight", packed_table(weight.codes.astype(np.uint8), weight.entry.block))
+            zeros = store("zero", by_row(weight.zeros, weight.codes.ndim))
+            made = rows_of_4(codes, scales, zeros, rows, self.ranks[entry.output], self.names, store)
+        graph.insert_before(node, made)
+        replace(node.outputs[0], made[-1].outputs[0])
         graph.remove(node, safe=True)
 
     # Activations
@@ -208,14 +210,17 @@ class _Inserter:
     def _pair(self, before: ir.Value, site: Site, graph: ir.Graph) -> list[ir.Node]:
         """Q and DQ of a value; of a constant DQ alone."""
         zero = np.asarray(site.zero_point, site.dtype)
-        inputs = [self._store(graph, "scale", np.asarray(site.scale, np.float32)), self._store(graph, "zero", zero)]
+        inputs = [
+            self.constants.store(graph, "scale", np.asarray(site.scale, np.float32)),
+            self.constants.store(graph, "zero", zero),
+        ]
         content, nodes = array(before), list[ir.Node]()
         if content is None:
             nodes.append(new_node("QuantizeLinear", [before, *inputs], self.names.fresh("q")))
             codes = nodes[0].outputs[0]
         else:
             q = QParams(site.scale, site.zero_point, site.dtype)
-            codes = self._store(graph, "weight", quantize_activation(content, q))
+            codes = self.constants.store(graph, "weight", quantize_activation(content, q))
         return [*nodes, new_node("DequantizeLinear", [codes, *inputs], self.names.fresh("dq"))]
 
     def _site(self, site: Site, value: ir.Value, readers: set[ir.Node]) -> None:
@@ -233,14 +238,14 @@ class _Inserter:
         for graph in dict.fromkeys(graph_of(u.node) for u in inside):
             there = [u for u in inside if u.node.graph is graph]
             if everyone:
-                dequantize_again(source, there, graph, partial(self._store, graph), self.names)
+                dequantize_again(source, there, graph, partial(self.constants.store, graph), self.names)
             else:
                 self._quantize(site, value, there, graph)
 
     def _quantize(self, site: Site, value: ir.Value, uses: Sequence[tuple[ir.Node, int]], graph: ir.Graph) -> ir.Value:
         """Q and DQ of a value in a graph, which these uses read; what DQ gives."""
         nodes: list[ir.Node] = []
-        before, magnitude, store = value, None, partial(self._store, graph)
+        before, magnitude, store = value, None, partial(self.constants.store, graph)
         if site.smooth:
             nodes.append(smoothed(before, self._factors(site, uses[0][0]), self.names, store))
             before = nodes[-1].outputs[0]

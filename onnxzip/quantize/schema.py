@@ -54,11 +54,14 @@ class Weight:
 
     Attributes:
         initializer: its name.
-        dtype: int8.
-        axis: there is a scale for each index along it.
+        dtype: int8, or uint4 in blocks.
+        axis: of the output channels: there is a scale for each index along it.
         zero_points: whether they are stored: only where a fusion asks.
         pairs: two neighbours along the sum stay within the limit of kernels that add them up in 16 bits (`onnxzip.quantize.pairs`).
         rounding: packed int8, shape of the weights: what is added to the nearest integers; empty for nothing.
+        half: the scales are float16 numbers, and stored as such.
+        block: each scale stands for so many weights along the other axis (`onnxzip.quantize.blocks`); 0: for all of them.
+        scales, zeros: packed float32 and uint8, shape of the scales: those of the blocks.
     """
 
     initializer: str
@@ -67,6 +70,10 @@ class Weight:
     zero_points: bool
     pairs: bool = False
     rounding: str = ""
+    half: bool = False
+    block: int = 0
+    scales: str = ""
+    zeros: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +219,10 @@ def _check(plan: QuantPlan) -> None:
                 f"site {site.tensor!r} of the plan has the scale {site.scale}, which is not a normal positive number"
             )
     for weight in plan.weights:
-        if weight.dtype != "int8":
-            raise UsageError(f"weight {weight.initializer!r} of the plan must be int8, not {weight.dtype!r}")
+        if (weight.dtype, weight.block > 0) not in (("int8", False), ("uint4", True)):
+            raise UsageError(
+                f"weight {weight.initializer!r} of the plan must be int8, or uint4 in blocks, not {weight.dtype!r} with block {weight.block}"
+            )
     for node in plan.nodes:
         if node.role not in ROLES:
             raise UsageError(f"node {node.output!r} of the plan has the role {node.role!r}: one of {', '.join(ROLES)}")

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
+from onnxzip.model.shapes import Shapes
+from onnxzip.quantize.blocks import LEVELS, blocks_of, laid_out, nearest, scale_shape
 from onnxzip.quantize.matrix import from_rows, groups_of, to_rows
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.pairs import draw_in, partners, safe_scales
@@ -29,11 +31,12 @@ from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site, Weight
 
 @dataclass(frozen=True)
 class IntegerWeight:
-    """Codes (int8, shape of the weight), scales (float32[C]), and the plan's entry."""
+    """Codes (int8, or uint4 as uint8; shape of the weight), scales (float32[C], or of blocks), the plan's entry, zero points of blocks."""
 
-    codes: NDArray[np.int8]
+    codes: NDArray[np.int8 | np.uint8]
     scales: NDArray[np.float32]
     entry: Weight
+    zeros: NDArray[np.uint8] | None = None
 
 
 def integer_weights(
@@ -68,7 +71,10 @@ def integer_weights(
     found = {}
     for name, value in values.items():
         content, reader = float_weight(value, readers.get(name), sites), readers.get(name)
-        found[name] = (value, _integers(content, entries[name], reader, floors.get(name), row))
+        if entries[name].block:
+            found[name] = (value, block_weight(content, entries[name]))
+        else:
+            found[name] = (value, _integers(content, entries[name], reader, floors.get(name), row))
     return found
 
 
@@ -150,6 +156,8 @@ def _integers(
     row: TargetRow,
 ) -> IntegerWeight:
     scales = weight_scales(content, entry.axis, row.weight_max, floor)
+    if entry.half:
+        scales = rounded_up(scales)
     partner = partners(reader, content.shape, entry.axis) if entry.pairs and reader is not None else None
     if partner is None or reader is None:
         codes = quantize_weight(content, scales, entry.axis, row.weight_max).astype(np.int16)
@@ -165,3 +173,66 @@ def _integers(
         if abs(codes).max() > row.weight_max:
             raise UsageError(f"the rounding of weight {entry.initializer!r} of the plan leaves the range of int8")
     return IntegerWeight(codes.astype(np.int8), scales, entry)
+
+
+def rounded_up(scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The smallest float16 numbers that are not below these scales: codes stay in their range."""
+    half = scales.astype(np.float16)
+    return np.where(half < scales, np.nextafter(half, np.float16(np.inf)), half).astype(np.float32)
+
+
+def block_weight(content: NDArray[np.float32], entry: Weight) -> IntegerWeight:
+    """Codes of 4 bits: the nearest ones on the plan's grid, plus what the plan adds to them.
+
+    Raises:
+        UsageError: the plan does not hold such a grid, or leaves the range.
+    """
+    name, axis = entry.initializer, entry.axis
+    if content.ndim < 2 or axis > 1:
+        raise UsageError(
+            f"weight {name!r} of the plan has no blocks: it has {content.ndim} axes and channels along {axis}"
+        )
+    shape = scale_shape(content.shape, axis, entry.block)
+    scales = unpack(entry.scales, np.float32, shape, f"the scales of weight {name!r}")
+    zeros = unpack(entry.zeros, np.uint8, shape, f"the zero points of weight {name!r}")
+    if not (np.isfinite(scales).all() and (scales > 0).all() and zeros.max(initial=0) <= LEVELS):
+        raise UsageError(f"weight {name!r} of the plan has scales that are not positive, or zero points above {LEVELS}")
+    blocks = blocks_of(content.shape, axis, entry.block)
+    rows, flat_scales, flat_zeros = (to_rows(a, axis, 1)[0] for a in (content, scales, zeros))
+    codes = laid_out(nearest(rows, blocks, flat_scales, flat_zeros.astype(np.int64)), content.shape, axis)
+    if entry.rounding:
+        codes = codes + unpack(entry.rounding, np.int8, content.shape, f"the rounding of weight {name!r}")
+        if codes.min() < 0 or codes.max() > LEVELS:
+            raise UsageError(f"the rounding of weight {name!r} of the plan leaves the range of uint4")
+    return IntegerWeight(codes.astype(np.uint8), scales, entry, zeros)
+
+
+def transposed(plan: QuantPlan, nodes: Mapping[str, ir.Node]) -> frozenset[str]:
+    """Weights that are stored transposed: all their readers are Gemms with transB that compute in float."""
+    found: dict[str, bool] = {}
+    for p in plan.nodes:
+        if p.weight:
+            turns = p.role == "stored" and p.op == "Gemm" and nodes[p.output].attributes.get_int("transB", 0) == 1
+            found[p.weight] = found.get(p.weight, True) and turns
+    return frozenset(name for name, turns in found.items() if turns)
+
+
+def table_ranks(model: ir.Model, plan: QuantPlan, nodes: Mapping[str, ir.Node]) -> dict[str, int]:
+    """The rank of the row numbers that a Gather of a 4-bit table reads, by its output.
+
+    Raises:
+        UsageError: it is not known, or the rows are no multiple of the blocks.
+    """
+    sizes = {w.initializer: w.block for w in plan.weights if w.block}
+    tables = [p for p in plan.nodes if p.role == "table" and p.weight in sizes]
+    shapes = Shapes(model) if tables else None
+    found: dict[str, int] = {}
+    for p in tables:
+        rows, table = nodes[p.output].inputs[1], array(nodes[p.output].inputs[0])
+        rank = None if shapes is None or rows is None else shapes.rank(rows)
+        if rank is None or table is None or table.ndim != 2 or table.shape[1] % sizes[p.weight]:
+            raise UsageError(
+                f"the plan does not fit the model: the table of Gather {p.node!r} cannot be stored in blocks"
+            )
+        found[p.output] = rank
+    return found
