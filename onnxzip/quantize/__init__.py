@@ -7,11 +7,12 @@ model = insert(model, plan)                          mechanical
 choice = quantize(model, data, config)               all of it
 """
 
+from onnxzip.quantize.already import already_quantized
 from onnxzip.quantize.choice import Choice
 from onnxzip.quantize.choose import quantize
 from onnxzip.quantize.choose_weights import quantize_weights
 from onnxzip.quantize.insert import insert
-from onnxzip.quantize.plan import already_quantized, make_plan, make_weights_plan, observe, quantizable
+from onnxzip.quantize.plan import make_plan, make_weights_plan, observe, quantizable
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import LeftNode, PlannedNode, QuantPlan, Site, Weight
 from onnxzip.quantize.targets import TARGETS, target_row

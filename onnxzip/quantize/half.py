@@ -25,8 +25,8 @@ from onnxzip.model.constants import array
 from onnxzip.model.save import INTERFACE, model_bytes, to_proto
 from onnxzip.model.signature import signature
 from onnxzip.model.walk import all_nodes, graphs_of, label
+from onnxzip.quantize.already import already_quantized
 from onnxzip.quantize.choice import Choice
-from onnxzip.quantize.plan import already_quantized
 from onnxzip.quantize.selectors import select
 from onnxzip.runtime import Session, to_float16
 

@@ -20,7 +20,8 @@ import onnx_ir as ir
 
 from onnxzip.errors import UsageError
 from onnxzip.model.constants import array, constant
-from onnxzip.model.walk import all_nodes, is_op, label
+from onnxzip.model.walk import is_op, label
+from onnxzip.quantize.already import already_quantized
 from onnxzip.quantize.candidates import Placement, storable
 from onnxzip.quantize.everywhere import overflowing
 from onnxzip.quantize.groups import Group
@@ -39,23 +40,6 @@ WEIGHTS_ONLY = "weights"
 
 Clips = dict[tuple[object, ...], tuple[float, float]]
 """Ranges by tensors, method and grid."""
-
-QUANTIZED_OPS = frozenset(
-    {
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-        "ConvInteger",
-        "MatMulInteger",
-        "QLinearConv",
-        "QLinearMatMul",
-        "MatMulNBits",
-        "DynamicQuantizeMatMul",
-        "MatMulIntegerToFloat",
-        "QGemm",
-        "DynamicQuantizeLSTM",
-    }
-)
 
 
 def observe(model: ir.Model, target: str, keep_float: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -139,14 +123,6 @@ def quantizable(model: ir.Model, target: str = "cpu") -> tuple[tuple[str, ...], 
     left = tuple(f"{label(node)}: {reason}" for node, reason in placement.left.items())
     kernels = [k.node for k in placement.kernels]
     return tuple(map(label, kernels)), (*left, *left_inside(model, kernels))
-
-
-def already_quantized(model: ir.Model) -> str | None:
-    """Why a model counts as quantized, or None."""
-    found = Counter(n.op_type for n in all_nodes(model) if n.op_type in QUANTIZED_OPS)
-    if not found:
-        return None
-    return f"the model is quantized already ({', '.join(f'{count} {op}' for op, count in sorted(found.items()))})"
 
 
 def _qparams(

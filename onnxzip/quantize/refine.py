@@ -54,8 +54,8 @@ class _Layer:
     content: np.ndarray
 
 
-Fitted = dict[tuple[str, bytes, str], tuple[np.ndarray, Numbers]]
-"""Codes and biases by weight, scales and smoothing, so that plans that differ elsewhere do not fit them again."""
+Fitted = dict[tuple[str, bytes, str], tuple[str, str]]
+"""Packed roundings and biases by weight, scales and smoothing, so that plans that differ elsewhere do not fit them again."""
 
 
 def refine(
@@ -91,29 +91,30 @@ def refine(
         key = (planned.weight, weight.scales.tobytes(), "" if site is None else site.smooth)
         if key not in cache:
             cache[key] = _refined(layer, seen, smooth, row)
-        codes, bias = cache[key]
-        roundings[planned.weight] = pack((codes - weight.codes).astype(np.int8))
+        roundings[planned.weight], bias = cache[key]
         if layer.holder:
-            biases[layer.holder] = pack(bias.astype(np.float32))
+            biases[layer.holder] = bias
     return _with(plan, roundings, biases)
 
 
-def _refined(layer: _Layer, seen: Moments, smooth: Numbers | None, row: TargetRow) -> tuple[np.ndarray, Numbers]:
-    """Codes of the shape of the weights, and what the bias gains."""
+def _refined(layer: _Layer, seen: Moments, smooth: Numbers | None, row: TargetRow) -> tuple[str, str]:
+    """What is added to the nearest integers, and to the bias; packed."""
     axis, groups = layer.weight.entry.axis, groups_of(layer.node)
     rows = to_rows(layer.content, axis, groups).astype(np.float64)
     scales = layer.weight.scales.reshape(groups, -1)
     mean = seen.total / max(1, seen.count)
     factors = np.ones(rows.shape[-1]) if smooth is None else smooth
-    codes = to_rows(layer.weight.codes, axis, groups).astype(np.int16)
+    codes = nearest = to_rows(layer.weight.codes, axis, groups).astype(np.int16)
     if seen.count and not seen.diagonal:
         square = np.stack([seen.covariance(g, centred=bool(layer.holder)) for g in range(groups)])
         partner = partners(layer.node, layer.content.shape, axis) if layer.weight.entry.pairs else None
         square = drawn_in(square / np.outer(factors, factors), seen.count)
-        codes = round_rows(rows, square, scales, weight_max=row.weight_max, partner=partner)
+        rounded = round_rows(rows, square, scales, weight_max=row.weight_max, partner=partner)
+        codes = nearest + np.clip(rounded - nearest, -127, 127)  # what a plan can hold; more would make no sense
     off = rows - codes * scales[:, :, None].astype(np.float64)
     bias = (off @ (mean / factors)[:, :, None]).reshape(-1)
-    return from_rows(codes, layer.content.shape, axis), bias
+    rounding = from_rows((codes - nearest).astype(np.int8), layer.content.shape, axis)
+    return pack(rounding), pack(bias.astype(np.float32))
 
 
 def _readers(plan: QuantPlan) -> dict[str, int]:
