@@ -2,16 +2,22 @@
 
 No way to choose ranges is best on every network: the mean squared error of a tensor knows nothing of what the network does with it.
 So the plan of each method is put in and run on the tuning data, and the output error decides.
+
+The first Conv of an image network sums up over three channels: in integers it is slower than in float, its weights are a
+thousandth of the file, and everything behind it suffers from its error. So it is tried in float as well.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from onnxzip.model.constants import constant
+from onnxzip.model.walk import is_op
 from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.audit import Finding
 from onnxzip.quantize.evidence import Evidence
@@ -50,6 +56,15 @@ class Recipe:
     keep: Mapping[ir.Node, str]
     ranges: Mapping[str, str] = field(default_factory=dict)
     stored: frozenset[ir.Node] = frozenset()
+
+
+ENTRANCE_DB = 0.5
+"""What it must gain to leave the first Conv float."""
+
+NARROW = 4
+"""Convs of so few channels in a group are slow in integers."""
+
+ENTRANCE = "kept float: the outputs gain by it, it is small, and no faster in integers"
 
 
 class Recipes:
@@ -141,4 +156,38 @@ class Recipes:
             errors[method] = errors[same] if same else self.error(self.make(recipe)[1], data, observer)
         limit = min(errors.values()) * 10 ** (MARGIN_DB / 10)
         method = next(m for m in METHODS if errors[m] <= limit)
-        return Recipe(method, keep), errors[method]
+        return self._entrance(Recipe(method, keep), errors[method], data, observer)
+
+    def _entrance(
+        self, recipe: Recipe, error: float, data: Iterable[Batch], observer: Observer
+    ) -> tuple[Recipe, float]:
+        """The recipe with the first Convs float, where that pays and nothing else has to be float because of it."""
+        before = self._formed(recipe)
+        first = [n for n in first_of(self.model, {p.output for p in before.nodes if p.role == "conv"}) if is_narrow(n)]
+        if not first or not 0 < error < math.inf:
+            return recipe, error
+        tried = dataclasses.replace(recipe, keep={**recipe.keep, **dict.fromkeys(first, ENTRANCE)})
+        if len(self._formed(tried).left) != len(before.left) + len(first):
+            return recipe, error
+        other = self.error(self.make(tried)[1], data, observer)
+        return (tried, other) if other * 10 ** (ENTRANCE_DB / 10) <= error else (recipe, error)
+
+
+def first_of(model: ir.Model, outputs: Collection[str]) -> list[ir.Node]:
+    """Those of the nodes of the main graph with these outputs that depend on none of the others."""
+    behind: set[ir.Value] = set()
+    found = []
+    for node in model.graph:
+        known = any(v in behind for v in node.inputs if v is not None)
+        is_one = any(o.name in outputs for o in node.outputs)
+        if is_one and not known:
+            found.append(node)
+        if is_one or known:
+            behind.update(node.outputs)
+    return found
+
+
+def is_narrow(node: ir.Node) -> bool:
+    """Whether a layer is a Conv that sums up over few channels: the first one of an image network, or a depthwise one."""
+    weight = constant(node.inputs[1])
+    return is_op(node, "Conv") and weight is not None and int(weight.shape.numpy()[1]) <= NARROW

@@ -28,8 +28,7 @@ from onnxzip.config import Budget
 from onnxzip.model.constants import constant
 from onnxzip.model.walk import is_op
 from onnxzip.progress import SILENT, Observer
-from onnxzip.quantize.matrix import groups_of
-from onnxzip.quantize.recipes import METHODS, Recipe, Recipes
+from onnxzip.quantize.recipes import METHODS, Recipe, Recipes, is_narrow
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.runtime import Batch
 from onnxzip.validate.judge import judge
@@ -41,9 +40,6 @@ CHEAP_DB, CHEAP_SHARE = 0.3, 0.01
 """A node is left float although the budget is met, if that gains so many dB for so small a share of the weights' bytes."""
 
 FASTER = 1.03
-NARROW = 4
-"""Kernels that sum up over so few channels in a group are tried for speed."""
-
 PASSES = 22.0
 """Passes over the data that a search may take; with what comes before and after it, thirty."""
 
@@ -237,7 +233,7 @@ class Search:
     def _speed(self, state: State) -> None:
         if self._timer is None:
             return
-        slow = [n for n in self._kernels(state.plan) if _narrow(n)]
+        slow = [n for n in self._kernels(state.plan) if is_narrow(n)]
         given = 0
         for node in slow:
             if not self._bound.open():
@@ -265,11 +261,3 @@ def _bytes(node: ir.Node) -> int:
     """Of the weights of a node, as float."""
     weight = constant(node.inputs[1])
     return 0 if weight is None else weight.nbytes
-
-
-def _narrow(node: ir.Node) -> bool:
-    """Whether a Conv sums up over few channels: depthwise, or the first one of an image network."""
-    weight = constant(node.inputs[1])
-    if not is_op(node, "Conv") or weight is None:
-        return False
-    return int(weight.shape.numpy()[1]) <= NARROW or groups_of(node) > 1
