@@ -61,6 +61,9 @@ class Recipe:
 ENTRANCE_DB = 0.5
 """What it must gain to leave the first Conv float."""
 
+ENTRANCE_SHARE = 0.02
+"""Its largest share of the bytes of all weights."""
+
 NARROW = 4
 """Convs of so few channels in a group are slow in integers."""
 
@@ -164,7 +167,9 @@ class Recipes:
         """The recipe with the first Convs float, where that pays and nothing else has to be float because of it."""
         before = self._formed(recipe)
         first = [n for n in first_of(self.model, {p.output for p in before.nodes if p.role == "conv"}) if is_narrow(n)]
-        if not first or not 0 < error < math.inf:
+        weights = (constant(self.model.graph.initializers.get(w.initializer)) for w in before.weights)
+        total = sum(t.nbytes for t in weights if t is not None)
+        if not first or sum(map(weight_bytes, first)) > ENTRANCE_SHARE * total or not 0 < error < math.inf:
             return recipe, error
         tried = dataclasses.replace(recipe, keep={**recipe.keep, **dict.fromkeys(first, ENTRANCE)})
         if len(self._formed(tried).left) != len(before.left) + len(first):
@@ -185,6 +190,12 @@ def first_of(model: ir.Model, outputs: Collection[str]) -> list[ir.Node]:
         if is_one or known:
             behind.update(node.outputs)
     return found
+
+
+def weight_bytes(node: ir.Node) -> int:
+    """Of the weights of a node, as they are."""
+    weight = constant(node.inputs[1])
+    return 0 if weight is None else weight.nbytes
 
 
 def is_narrow(node: ir.Node) -> bool:

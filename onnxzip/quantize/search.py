@@ -25,10 +25,9 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from onnxzip.config import Budget
-from onnxzip.model.constants import constant
 from onnxzip.model.walk import is_op
 from onnxzip.progress import SILENT, Observer
-from onnxzip.quantize.recipes import METHODS, Recipe, Recipes, is_narrow
+from onnxzip.quantize.recipes import METHODS, Recipe, Recipes, is_narrow, weight_bytes
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.runtime import Batch
 from onnxzip.validate.judge import judge
@@ -158,10 +157,10 @@ class Search:
                 break
             error, _, _ = self._try(self._without(state.recipe, [node]))
             gains[node] = 10 * math.log10(state.error / error) if error > 0 else math.inf
-        total = sum(map(_bytes, self._kernels(state.plan))) or 1
-        order = sorted((n for n, g in gains.items() if g > 0), key=lambda n: -gains[n] / (_bytes(n) + 1))
+        total = sum(map(weight_bytes, self._kernels(state.plan))) or 1
+        order = sorted((n for n, g in gains.items() if g > 0), key=lambda n: -gains[n] / (weight_bytes(n) + 1))
         if met:
-            order = [n for n in order if gains[n] >= CHEAP_DB and _bytes(n) <= CHEAP_SHARE * total]
+            order = [n for n in order if gains[n] >= CHEAP_DB and weight_bytes(n) <= CHEAP_SHARE * total]
         for nodes in _prefixes(order):
             if not self._bound.open():
                 break
@@ -255,9 +254,3 @@ def _prefixes(order: Sequence[ir.Node]) -> Iterator[Sequence[ir.Node]]:
         size *= 2
     if order:
         yield order
-
-
-def _bytes(node: ir.Node) -> int:
-    """Of the weights of a node, as float."""
-    weight = constant(node.inputs[1])
-    return 0 if weight is None else weight.nbytes
