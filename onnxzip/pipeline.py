@@ -34,7 +34,6 @@ from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, Session, newest_opset, session_of
 
-
 BALANCED = 1 / 1.1
 """The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
 

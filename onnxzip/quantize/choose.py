@@ -17,7 +17,7 @@ from onnxzip.quantize.evidence import look
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.kernels import WEIGHTED
 from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
-from onnxzip.quantize.recipes import Recipes
+from onnxzip.quantize.recipes import Recipes, with_equalized
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.quantize.selectors import select
 from onnxzip.quantize.targets import resolved, target_row
@@ -65,7 +65,9 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
             return _put_in(model, make_plan(model, {}, row.name, keep=keep))
         evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer)
         recipes = Recipes(model, row, evidence)
-        plan, findings = recipes.settled(recipes.best(keep, data, observer), keep)
+        method = recipes.best(keep, data, observer)
+        recipes, kept = with_equalized(model, recipes, evidence, method, keep, data, observer)
+        plan, findings = recipes.settled(method, kept)
     except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
         return Choice(None, None, f"not quantized: {error}")
     return _put_in(model, plan, tuple(f"{f.op} {f.node!r}: {f.reason}" for f in findings))

@@ -35,6 +35,7 @@ from onnxzip.quantize.fit import find_nodes, find_sites
 from onnxzip.quantize.groups import is_parameter
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
+from onnxzip.quantize.rescale import rescaled
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.targets import target_row
 from onnxzip.quantize.tokens import normalized, smoothed
@@ -62,9 +63,9 @@ def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
         UsageError: the plan does not fit the model; the node or tensor is named.
         ModelError: the opset cannot be raised.
     """
-    result = model.clone()
     if not plan.nodes:
-        return result
+        return model.clone()
+    result = rescaled(model, plan.equalized)
     result = raise_opset(result, max(PER_AXIS_OPSET, target_row(plan.target).min_opset))
     _Inserter(result, plan).run()
     return result
