@@ -19,6 +19,7 @@ from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.search import Bound, Search, Timer
 from onnxzip.quantize.selectors import select
 from onnxzip.quantize.targets import resolved, runs_here, target_row
+from onnxzip.quantize.twin import with_equalized
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.speed import measure_speed
 
@@ -52,6 +53,7 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
         evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer)
         recipes = Recipes(model, row, evidence)
         recipe, error = recipes.best(keep, data, observer)
+        recipes, recipe, error = with_equalized(recipes, recipe, error, evidence, data, observer)
         did: tuple[str, ...] = ()
         if config.search_time:
             bound = Bound(started + config.search_time)

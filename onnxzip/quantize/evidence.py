@@ -15,6 +15,8 @@ from onnxzip.calibrate.probe import Passes, token_mask
 from onnxzip.config import Calibrate
 from onnxzip.model.shapes import Shapes
 from onnxzip.progress import Observer
+from onnxzip.quantize.equalize import candidates
+from onnxzip.quantize.extents import Extents
 from onnxzip.quantize.forms import TOKEN_RANK, Rows
 from onnxzip.quantize.outcome import Answers
 from onnxzip.quantize.placement import place
@@ -28,6 +30,9 @@ MOMENT_ROWS = 4096
 FORM_ROWS = 256
 """Rows of each activation that are kept to choose its form."""
 
+EXTENT_ROWS = 4096
+"""Rows of each activation that are kept to equalize its channels."""
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -38,12 +43,16 @@ class Evidence:
         moments: of what each layer reads, by the layer's output.
         rows: samples of what MatMuls of tokens read.
         answers: the model's own outputs.
+        effort: how many of the batches were looked at.
+        extents: of the activations that can be equalized; None where that was not asked.
     """
 
     statistics: Mapping[str, TensorStatistics]
     moments: Mapping[str, Moments]
     rows: Rows
     answers: Answers
+    effort: Calibrate = "full"
+    extents: Extents | None = None
 
 
 def look(
@@ -55,6 +64,7 @@ def look(
     *,
     effort: Calibrate,
     observer: Observer,
+    extents: bool = True,
 ) -> Evidence:
     """Run the model over the data, once where the moments of all layers fit into memory.
 
@@ -66,6 +76,7 @@ def look(
         data: batches to tune on.
         effort: how many of them.
         observer: told of each batch.
+        extents: whether it shall be told how to equalize the model; only for targets that are measured here.
 
     Raises:
         DataError: there is no batch, or a tensor is NaN or infinite on one.
@@ -83,6 +94,12 @@ def look(
         View(data, mask, FORM_ROWS, Passes()),
     )
     answers, view = Answers(model), View(data, mask, MOMENT_ROWS, Passes())
+    reaches = (
+        Extents(candidates(model), View(data, None, EXTENT_ROWS, Passes()))
+        if extents and row.placement == "kernels"
+        else None
+    )
+    first_watchers = (rows, answers) if reaches is None else (rows, answers, reaches)
     moments: dict[str, Moments] = {}
     statistics = None
     for part in chunks([[k] for k in looks]) or [[]]:
@@ -94,11 +111,11 @@ def look(
             data,
             observer=observer,
             effort=effort,
-            watchers=(gathering, rows, answers) if first else (gathering,),
+            watchers=(gathering, *first_watchers) if first else (gathering,),
         )
         statistics = found if first else statistics
         moments |= {name: seen for name, (seen, _) in gathering.halves.items()}
-    return Evidence(statistics or {}, moments, rows, answers)
+    return Evidence(statistics or {}, moments, rows, answers, effort, reaches)
 
 
 def _tokens(value: ir.Value, shapes: Shapes) -> bool:

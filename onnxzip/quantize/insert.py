@@ -40,6 +40,7 @@ from onnxzip.quantize.graphs import dequantize_again, graph_of, owner, place, re
 from onnxzip.quantize.groups import is_parameter
 from onnxzip.quantize.packed import unpack
 from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, quantize_bias
+from onnxzip.quantize.rescale import rescaled
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.tables import by_row, packed_table, rows_of_4, rows_of_8
 from onnxzip.quantize.targets import target_row
@@ -68,9 +69,9 @@ def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
         UsageError: the plan does not fit the model; the node or tensor is named.
         ModelError: the opset cannot be raised.
     """
-    result = model.clone()
     if not plan.nodes:
-        return result
+        return model.clone()
+    result = rescaled(model, plan.equalized)
     blocks = any(w.block for w in plan.weights)
     least = BLOCK_OPSET if blocks else PER_AXIS_OPSET
     result = raise_opset(result, max(least, target_row(plan.target).min_opset))

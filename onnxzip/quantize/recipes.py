@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from onnxzip.model.constants import constant
-from onnxzip.model.walk import is_op
 from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.audit import Finding
+from onnxzip.quantize.entrance import first_of, is_narrow, weight_bytes
 from onnxzip.quantize.evidence import Evidence
 from onnxzip.quantize.forms import forms, token_sites, with_forms
 from onnxzip.quantize.insert import insert
@@ -27,7 +27,7 @@ from onnxzip.quantize.outcome import figures, output_error
 from onnxzip.quantize.plan import Clips, make_plan
 from onnxzip.quantize.refine import Fitted, refine
 from onnxzip.quantize.row import TargetRow
-from onnxzip.quantize.schema import QuantPlan
+from onnxzip.quantize.schema import Equalized, QuantPlan
 from onnxzip.quantize.settle import settle
 from onnxzip.quantize.smooth import Form
 from onnxzip.quantize.stored import with_stored
@@ -64,9 +64,6 @@ ENTRANCE_DB = 0.5
 ENTRANCE_SHARE = 0.02
 """Its largest share of the bytes of all weights."""
 
-NARROW = 4
-"""Convs of so few channels in a group are slow in integers."""
-
 ENTRANCE = "kept float: the outputs gain by it, it is small, and no faster in integers"
 
 
@@ -77,11 +74,17 @@ class Recipes:
         model: the float model.
         row: the target.
         evidence: what was seen of it.
+        equalized: what made this model of another one, for which the plans of `settled` are.
+
+    Attributes:
+        row: the target.
     """
 
-    def __init__(self, model: ir.Model, row: TargetRow, evidence: Evidence) -> None:
+    def __init__(
+        self, model: ir.Model, row: TargetRow, evidence: Evidence, equalized: tuple[Equalized, ...] = ()
+    ) -> None:
         self.model, self.row = model, row
-        self._evidence = evidence
+        self._evidence, self._equalized = evidence, equalized
         self._fitted: Fitted = {}
         self._clips: Clips = {}
         self._last: tuple[tuple[object, ...], QuantPlan, ir.Model] | None = None
@@ -128,9 +131,12 @@ class Recipes:
         Only onnxruntime's own providers can be asked here.
         """
         if self.row.placement != "kernels":
-            return self.plan(recipe), ()
+            return self._whole(self.plan(recipe)), ()
         settled = settle(lambda keep: self.make(dataclasses.replace(recipe, keep=keep)), self.model, recipe.keep)
-        return settled.plan, settled.findings
+        return self._whole(settled.plan), settled.findings
+
+    def _whole(self, plan: QuantPlan) -> QuantPlan:
+        return dataclasses.replace(plan, equalized=self._equalized)
 
     @property
     def batches(self) -> int:
@@ -176,29 +182,3 @@ class Recipes:
             return recipe, error
         other = self.error(self.make(tried)[1], data, observer)
         return (tried, other) if other * 10 ** (ENTRANCE_DB / 10) <= error else (recipe, error)
-
-
-def first_of(model: ir.Model, outputs: Collection[str]) -> list[ir.Node]:
-    """Those of the nodes of the main graph with these outputs that depend on none of the others."""
-    behind: set[ir.Value] = set()
-    found = []
-    for node in model.graph:
-        known = any(v in behind for v in node.inputs if v is not None)
-        is_one = any(o.name in outputs for o in node.outputs)
-        if is_one and not known:
-            found.append(node)
-        if is_one or known:
-            behind.update(node.outputs)
-    return found
-
-
-def weight_bytes(node: ir.Node) -> int:
-    """Of the weights of a node, as they are."""
-    weight = constant(node.inputs[1])
-    return 0 if weight is None else weight.nbytes
-
-
-def is_narrow(node: ir.Node) -> bool:
-    """Whether a layer is a Conv that sums up over few channels: the first one of an image network, or a depthwise one."""
-    weight = constant(node.inputs[1])
-    return is_op(node, "Conv") and weight is not None and int(weight.shape.numpy()[1]) <= NARROW

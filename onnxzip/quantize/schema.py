@@ -106,6 +106,19 @@ class LeftNode:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Equalized:
+    """What a layer makes, divided by a factor for each channel before anything else (see `onnxzip.quantize.rescale`).
+
+    Attributes:
+        tensor: the output of a Conv or Gemm.
+        factors: packed float32[C], positive.
+    """
+
+    tensor: str
+    factors: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class QuantPlan:
     """Everything that `onnxzip.quantize.insert` needs beside the model.
 
@@ -114,6 +127,7 @@ class QuantPlan:
         method: how ranges were chosen.
         sites, weights, nodes: see their classes; empty when there is nothing to quantize.
         left: nodes that stay float.
+        equalized: tensors that are divided first.
         notes: what the reader should know, one sentence each.
     """
 
@@ -123,6 +137,7 @@ class QuantPlan:
     weights: tuple[Weight, ...] = ()
     nodes: tuple[PlannedNode, ...] = ()
     left: tuple[LeftNode, ...] = ()
+    equalized: tuple[Equalized, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
@@ -164,6 +179,7 @@ _LISTS: dict[str, type[Any] | None] = {
     "weights": Weight,
     "nodes": PlannedNode,
     "left": LeftNode,
+    "equalized": Equalized,
     "notes": None,
 }
 

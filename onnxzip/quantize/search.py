@@ -27,7 +27,8 @@ import onnx_ir as ir
 from onnxzip.config import Budget
 from onnxzip.model.walk import is_op
 from onnxzip.progress import SILENT, Observer
-from onnxzip.quantize.recipes import METHODS, Recipe, Recipes, is_narrow, weight_bytes
+from onnxzip.quantize.entrance import is_narrow, weight_bytes
+from onnxzip.quantize.recipes import METHODS, Recipe, Recipes
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.runtime import Batch
 from onnxzip.validate.judge import judge
