@@ -94,7 +94,8 @@ class Config:
         calibrate: "full": the ranges of int8 come from every calibration batch; "fast": from the first four and every second one behind them, in
             about half the time.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
-        search_time: seconds that int8 may take, search included; 0: no search. The search tries ranges and float nodes one by one.
+        search_time: seconds that int8 may take, search included; 0: no search. The search tries
+            equalized channels, float nodes and other ranges by the error of the outputs.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
         measure_speed: measure the paired latency of original and result; None: when there is data to time it on, and this machine
             is the target.

@@ -68,7 +68,7 @@ SearchTime = Annotated[
     _option(
         "--search-time",
         metavar="SECONDS",
-        help="Time for int8 to look for better ranges and for nodes that are better left float; 0: none.",
+        help="Time for int8 to look for what holds more: equalized channels, nodes left float, other ranges; 0: no search.",
     ),
 ]
 Prune = Annotated[

@@ -50,12 +50,13 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
         tensors = observe(model, row.name, config.keep_float)
         if not tensors:
             return put_in(model, make_plan(model, {}, row.name, keep=keep))
-        evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer)
+        searched = config.search_time > 0
+        evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer, extents=searched)
         recipes = Recipes(model, row, evidence)
         recipe, error = recipes.best(keep, data, observer)
-        recipes, recipe, error = with_equalized(recipes, recipe, error, evidence, data, observer)
         did: tuple[str, ...] = ()
-        if config.search_time:
+        if searched:
+            recipes, recipe, error = with_equalized(recipes, recipe, error, evidence, data, observer)
             bound = Bound(started + config.search_time)
             search = Search(recipes, data, config.budget, bound, _timer(config, row, data), observer)
             recipe, did = search.run(recipe, error)

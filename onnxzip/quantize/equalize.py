@@ -11,8 +11,8 @@ For a handful of strengths the error of the layers behind, relative to the power
 
 with e the error of the scaled activation under the clip of least squared error, Δ_c the step of weight row c, and L for what fitted rounding makes up for. The smallest E decides,
 on folds of the data that neither factors nor clip were taken from: a channel that is active on few samples is soon clipped on others. For the same reason
-channels of which fewer than `LEAST` values were seen stay as they are. Measured on UltraFace with 7 images, five splits: + 2.2 dB on unseen
-images; without either rule it lost 5 % of its decisions.
+channels of which fewer than `LEAST` values were seen stay as they are. Measured on UltraFace, on which these rules
+were chosen, with 7 images to tune on, five splits of the same 30: + 2.3 dB on unseen images; without either rule it lost 5 % of its decisions.
 """
 
 from __future__ import annotations

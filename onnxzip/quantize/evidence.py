@@ -64,7 +64,7 @@ def look(
     *,
     effort: Calibrate,
     observer: Observer,
-    extents: bool = True,
+    extents: bool = False,
 ) -> Evidence:
     """Run the model over the data, once where the moments of all layers fit into memory.
 

@@ -1,4 +1,4 @@
-"""The equalized twin of a model, tried beside it."""
+"""The equalized twin of a model, tried beside it by the search: it takes a run over the data and a fit of its own."""
 
 from __future__ import annotations
 
