@@ -64,7 +64,7 @@ SearchTime = Annotated[
     _option(
         "--search-time",
         metavar="SECONDS",
-        help="Time for int8 to look for better ranges and for nodes that are better left float; 0: none.",
+        help="Look for better ranges and for nodes that are better left float until int8, calibration included, took so long; 0: do not.",
     ),
 ]
 Prune = Annotated[

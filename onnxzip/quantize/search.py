@@ -10,7 +10,8 @@ says little: rank correlations of .45 and -.44 were measured on two networks.) O
  4. speed     kernels that are slow in integers for their size (few channels in a group, or few inputs) are left float if the whole
               model becomes faster by FASTER, at no more error; not where size is the objective.
 
-An evaluation runs SAMPLED batches or a tenth of them. The search looks at the clock before each and counts what it has run, in passes over the data.
+An evaluation runs SAMPLED batches or a tenth of them. The search looks at the clock before each, keeps back the time that the comparison at the end
+will take, and counts what it has run, in passes over the data.
 What it found is compared with where it began on all batches. It always ends with the best recipe so far, and says why it ended.
 """
 
@@ -64,17 +65,27 @@ Timer = Callable[[ir.Model, ir.Model], float]
 
 @dataclass
 class Bound:
-    """When to stop: a point in time (`time.monotonic`), and passes over the data."""
+    """When to stop: a point in time (`time.monotonic`), and passes over the data.
+
+    Attributes:
+        stop: nothing is begun that would not be over by then.
+        passes: over the data, that may be made.
+        used: passes that were made.
+        evaluations: how many there were.
+        slowest: seconds of the slowest of them.
+        last: what the comparison at the end takes, in evaluations.
+    """
 
     stop: float
     passes: float = PASSES
     used: float = 0.0
     evaluations: int = 0
     slowest: float = 0.0
+    last: int = 0
 
-    def open(self) -> bool:
-        """Whether there is time and work left for one more evaluation as slow as the slowest so far."""
-        return time.monotonic() + self.slowest < self.stop and self.used < self.passes
+    def open(self, evaluations: int = 1) -> bool:
+        """Whether time is left for so many evaluations as slow as the slowest so far and for the end, and work for one."""
+        return time.monotonic() + (evaluations + self.last) * self.slowest < self.stop and self.used < self.passes
 
     def reason(self) -> str:
         """Why the search ended."""
@@ -117,6 +128,7 @@ class Search:
         self._recipes, self._data, self._budget, self._bound = recipes, data, budget, bound
         self._timer, self._observer = timer, observer
         self._every = max(1, min(10, recipes.batches // SAMPLED))
+        bound.last = self._every
         self._by_output = {o.name: n for n in recipes.model.graph.all_nodes() for o in n.outputs if o.name}
 
     def run(self, recipe: Recipe, error: float) -> tuple[Recipe, tuple[str, ...]]:
@@ -135,11 +147,12 @@ class Search:
                 stage(state)
         why = self._bound.reason()
         found = self._recipes.error(self._recipes.make(state.recipe)[1], self._data, self._observer)
-        gain = 10 * math.log10(error / found) if 0 < found < math.inf and error < math.inf else 0.0
+        gain = _gain_db(error, found)
         end = f"the search ended after {self._bound.evaluations} evaluations because {why}"
         if gain <= 0:
             return recipe, (f"{end}: it found nothing better",)
-        return state.recipe, (*state.notes, f"{end}: the output error is {gain:.1f} dB lower")
+        better = f"the output error is {gain:.1f} dB lower" if error < math.inf else "the outputs are no longer NaN"
+        return state.recipe, (*state.notes, f"{end}: {better}")
 
     def _try(self, recipe: Recipe) -> tuple[float, QuantPlan, ir.Model]:
         """The error of a recipe; counted."""
@@ -154,6 +167,8 @@ class Search:
     # 1. float
 
     def _floats(self, state: State) -> None:
+        if not self._bound.open(self._every):
+            return
         met = self._holds(state.recipe)
         gains = dict[ir.Node, float]()
         share = self._bound.used + (self._bound.passes - self._bound.used) * FLOATS
@@ -161,7 +176,7 @@ class Search:
             if not self._bound.open() or self._bound.used >= share:
                 break
             error, _, _ = self._try(self._without(state.recipe, [node]))
-            gains[node] = 10 * math.log10(state.error / error) if error > 0 else math.inf
+            gains[node] = _gain_db(state.error, error)
         total = sum(map(_bytes, self._kernels(state.plan))) or 1
         order = sorted((n for n, g in gains.items() if g > 0), key=lambda n: -gains[n] / (_bytes(n) + 1))
         if met:
@@ -171,12 +186,12 @@ class Search:
                 break
             recipe = self._without(state.recipe, nodes)
             error, plan, _ = self._try(recipe)
-            if error >= state.error:
+            if error >= state.error or not self._kernels(plan):  # all in float is no quantized model
                 continue
-            if met and 10 * math.log10(state.error / error) < CHEAP_DB:
+            if met and _gain_db(state.error, error) < CHEAP_DB:
                 continue
             state.recipe, state.error, state.plan = recipe, error, plan
-            if not met and self._holds(recipe):
+            if not met and (not self._bound.open(self._every) or self._holds(recipe)):
                 break
         left = [n for n in state.recipe.keep if state.recipe.keep[n] == SEARCHED]
         if left:
@@ -249,6 +264,19 @@ class Search:
                 state.recipe, state.error, state.plan, given = recipe, error, plan, given + 1
         if given:
             state.notes.append(f"the search left {given} nodes float, for they are faster so")
+
+
+def _gain_db(before: float, after: float) -> float:
+    """By how much an error became smaller, in dB; errors may be 0 or infinite.
+
+    >>> _gain_db(1.0, 0.1), _gain_db(float("inf"), 0.1), _gain_db(0.0, 0.0), _gain_db(0.0, 0.1)
+    (10.0, inf, 0.0, -inf)
+    """
+    if before == after:
+        return 0.0
+    if before == 0 or after == math.inf:
+        return -math.inf
+    return 10 * math.log10(before / after) if after > 0 else math.inf
 
 
 def _prefixes(order: Sequence[ir.Node]) -> Iterator[Sequence[ir.Node]]:
