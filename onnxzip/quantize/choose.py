@@ -14,6 +14,7 @@ from onnxzip.errors import ModelError, UsageError
 from onnxzip.model.opset import raise_opset
 from onnxzip.model.save import model_bytes
 from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.bound import Bound
 from onnxzip.quantize.evidence import look
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.kernels import WEIGHTED
@@ -21,7 +22,7 @@ from onnxzip.quantize.plan import make_plan, make_weights_plan, observe
 from onnxzip.quantize.recipes import Recipes
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import QuantPlan
-from onnxzip.quantize.search import Bound, Search, Timer
+from onnxzip.quantize.search import Search, Timer
 from onnxzip.quantize.selectors import select
 from onnxzip.quantize.targets import resolved, runs_here, target_row
 from onnxzip.runtime import Batch, Session

@@ -4,7 +4,7 @@ What a node costs is measured at the end of the network: the error of the output
 says little: rank correlations of .45 and -.44 were measured on two networks.) One change at a time, in rounds:
 
  1. float     each kernel in turn is left float. Sorted by what that gains for each byte that it costs, one, two, four, ... of them are
-              left float at once: where the budget is missed, until it is met; otherwise only what is nearly free.
+              left float at once: where the budget is missed, until it is met, if need be in rounds; otherwise only what is nearly free.
  2. stored    of these, those whose weights can be stored without losing the gain (MatMul) are.
  3. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays.
  4. speed     kernels that are slow in integers for their size (few channels in a group, or few inputs) are left float if the whole
@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -29,6 +29,7 @@ from onnxzip.config import Budget
 from onnxzip.model.constants import constant
 from onnxzip.model.walk import is_op
 from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.bound import Bound
 from onnxzip.quantize.matrix import groups_of
 from onnxzip.quantize.recipes import METHODS, Recipe, Recipes
 from onnxzip.quantize.schema import QuantPlan
@@ -45,9 +46,6 @@ FASTER = 1.03
 NARROW = 4
 """Kernels that sum up over so few channels in a group are tried for speed."""
 
-PASSES = 22.0
-"""Passes over the data that a search may take; with what comes before and after it, thirty."""
-
 SAMPLED = 2
 """Batches that an evaluation takes at least."""
 
@@ -61,37 +59,6 @@ SEARCHED = "left float by the search"
 
 Timer = Callable[[ir.Model, ir.Model], float]
 """How much faster the second model is than the first, measured in pairs."""
-
-
-@dataclass
-class Bound:
-    """When to stop: a point in time (`time.monotonic`), and passes over the data.
-
-    Attributes:
-        stop: nothing is begun that would not be over by then.
-        passes: over the data, that may be made.
-        used: passes that were made.
-        evaluations: how many there were.
-        slowest: seconds of the slowest of them.
-        last: what the comparison at the end takes, in evaluations.
-    """
-
-    stop: float
-    passes: float = PASSES
-    used: float = 0.0
-    evaluations: int = 0
-    slowest: float = 0.0
-    last: int = 0
-
-    def open(self, evaluations: int = 1) -> bool:
-        """Whether time is left for so many evaluations as slow as the slowest so far and for the end, and work for one."""
-        return time.monotonic() + (evaluations + self.last) * self.slowest < self.stop and self.used < self.passes
-
-    def reason(self) -> str:
-        """Why the search ended."""
-        if self.used >= self.passes:
-            return f"{self.passes:.0f} passes over the data were made"
-        return "its time was up" if not self.open() else "nothing was left to try"
 
 
 @dataclass
@@ -169,22 +136,35 @@ class Search:
     def _floats(self, state: State) -> None:
         if not self._bound.open(self._every):
             return
-        met = self._holds(state.recipe)
-        gains = dict[ir.Node, float]()
         share = self._bound.used + (self._bound.passes - self._bound.used) * FLOATS
+        met = self._holds(state.recipe)
+        while self._round(state, self._gains(state, share), met=met):
+            pass
+        left = [n for n in state.recipe.keep if state.recipe.keep[n] == SEARCHED]
+        if left:
+            state.notes.append(f"the search left {len(left)} nodes float, for the error of the outputs")
+
+    def _gains(self, state: State, share: float) -> dict[ir.Node, float]:
+        """What each kernel alone gains in dB if it is left float; those that were tried while less than `share` passes were made."""
+        gains = dict[ir.Node, float]()
         for node in self._kernels(state.plan):
             if not self._bound.open() or self._bound.used >= share:
                 break
             error, _, _ = self._try(self._without(state.recipe, [node]))
             gains[node] = _gain_db(state.error, error)
+        return gains
+
+    def _round(self, state: State, gains: Mapping[ir.Node, float], *, met: bool) -> bool:
+        """Leave more and more nodes float; whether to measure again, for where one node ruins all, what the others gain is not seen."""
+        before = state.recipe
         total = sum(map(_bytes, self._kernels(state.plan))) or 1
         order = sorted((n for n, g in gains.items() if g > 0), key=lambda n: -gains[n] / (_bytes(n) + 1))
         if met:
             order = [n for n in order if gains[n] >= CHEAP_DB and _bytes(n) <= CHEAP_SHARE * total]
         for nodes in _prefixes(order):
             if not self._bound.open():
-                break
-            recipe = self._without(state.recipe, nodes)
+                return False
+            recipe = self._without(before, nodes)
             error, plan, _ = self._try(recipe)
             if error >= state.error or not self._kernels(plan):  # all in float is no quantized model
                 continue
@@ -192,10 +172,8 @@ class Search:
                 continue
             state.recipe, state.error, state.plan = recipe, error, plan
             if not met and (not self._bound.open(self._every) or self._holds(recipe)):
-                break
-        left = [n for n in state.recipe.keep if state.recipe.keep[n] == SEARCHED]
-        if left:
-            state.notes.append(f"the search left {len(left)} nodes float, for the error of the outputs")
+                return False
+        return not met and state.recipe is not before
 
     def _holds(self, recipe: Recipe) -> bool:
         """Whether the budget on accuracy is held on the tuning data."""
