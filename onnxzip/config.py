@@ -94,8 +94,8 @@ class Config:
         calibrate: "full": the ranges of int8 come from every calibration batch; "fast": from the first four and every second one behind them, in
             about half the time.
         keep_defaults: leave initializers that are also graph inputs alone even when the exporter listed all of them.
-        search_time: seconds that int8 may take, search included; 0: no search. The search tries
-            equalized channels, float nodes and other ranges by the error of the outputs.
+        search_time: seconds, counted from the beginning of int8, in which the search is over; 0: no search. It tries equalized channels, float nodes and other ranges, and
+            begins nothing that would take longer. Calibration is not cut short, and what onnxruntime makes of the result is looked at afterwards.
         held_out: share of the calibration samples that is kept back for the verdict, 0 < share < 1.
         measure_speed: measure the paired latency of original and result; None: when there is data to time it on, and this machine
             is the target.

@@ -68,7 +68,7 @@ SearchTime = Annotated[
     _option(
         "--search-time",
         metavar="SECONDS",
-        help="Time for int8 to look for what holds more: equalized channels, nodes left float, other ranges; 0: no search.",
+        help="Let int8 look for what holds more (equalized channels, nodes left float, other ranges) until it took so long, calibration included; 0: do not.",
     ),
 ]
 Prune = Annotated[

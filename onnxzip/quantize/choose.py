@@ -11,12 +11,13 @@ from onnxzip.config import Config
 from onnxzip.errors import ModelError
 from onnxzip.model.opset import raise_opset
 from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.bound import Bound
 from onnxzip.quantize.choice import Choice, put_in, read_plan
 from onnxzip.quantize.evidence import look
 from onnxzip.quantize.plan import make_plan, observe
 from onnxzip.quantize.recipes import Recipes
 from onnxzip.quantize.row import TargetRow
-from onnxzip.quantize.search import Bound, Search, Timer
+from onnxzip.quantize.search import Search, Timer
 from onnxzip.quantize.selectors import select
 from onnxzip.quantize.targets import resolved, runs_here, target_row
 from onnxzip.quantize.twin import with_equalized

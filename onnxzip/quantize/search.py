@@ -4,13 +4,14 @@ What a node costs is measured at the end of the network: the error of the output
 says little: rank correlations of .45 and -.44 were measured on two networks.) One change at a time, in rounds:
 
  1. float     each kernel in turn is left float. Sorted by what that gains for each byte that it costs, one, two, four, ... of them are
-              left float at once: where the budget is missed, until it is met; otherwise only what is nearly free.
+              left float at once: where the budget is missed, until it is met, if need be in rounds; otherwise only what is nearly free.
  2. stored    of these, those whose weights can be stored without losing the gain (MatMul) are.
  3. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays.
  4. speed     kernels that are slow in integers for their size (few channels in a group, or few inputs) are left float if the whole
               model becomes faster by FASTER, at no more error; not where size is the objective.
 
-An evaluation runs SAMPLED batches or a tenth of them. The search looks at the clock before each and counts what it has run, in passes over the data.
+An evaluation runs SAMPLED batches or a tenth of them. The search looks at the clock before each, keeps back the time that the comparison at the end
+will take, and counts what it has run, in passes over the data.
 What it found is compared with where it began on all batches. It always ends with the best recipe so far, and says why it ended.
 """
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -27,6 +28,7 @@ import onnx_ir as ir
 from onnxzip.config import Budget
 from onnxzip.model.walk import is_op
 from onnxzip.progress import SILENT, Observer
+from onnxzip.quantize.bound import Bound
 from onnxzip.quantize.entrance import is_narrow, weight_bytes
 from onnxzip.quantize.recipes import METHODS, Recipe, Recipes
 from onnxzip.quantize.schema import QuantPlan
@@ -40,8 +42,7 @@ CHEAP_DB, CHEAP_SHARE = 0.3, 0.01
 """A node is left float although the budget is met, if that gains so many dB for so small a share of the weights' bytes."""
 
 FASTER = 1.03
-PASSES = 22.0
-"""Passes over the data that a search may take; with what comes before and after it, thirty."""
+"""How much faster a model must become for a node to be left float."""
 
 SAMPLED = 2
 """Batches that an evaluation takes at least."""
@@ -56,27 +57,6 @@ SEARCHED = "left float by the search"
 
 Timer = Callable[[ir.Model, ir.Model], float]
 """How much faster the second model is than the first, measured in pairs."""
-
-
-@dataclass
-class Bound:
-    """When to stop: a point in time (`time.monotonic`), and passes over the data."""
-
-    stop: float
-    passes: float = PASSES
-    used: float = 0.0
-    evaluations: int = 0
-    slowest: float = 0.0
-
-    def open(self) -> bool:
-        """Whether there is time and work left for one more evaluation as slow as the slowest so far."""
-        return time.monotonic() + self.slowest < self.stop and self.used < self.passes
-
-    def reason(self) -> str:
-        """Why the search ended."""
-        if self.used >= self.passes:
-            return f"{self.passes:.0f} passes over the data were made"
-        return "its time was up" if not self.open() else "nothing was left to try"
 
 
 @dataclass
@@ -113,6 +93,7 @@ class Search:
         self._recipes, self._data, self._budget, self._bound = recipes, data, budget, bound
         self._timer, self._observer = timer, observer
         self._every = max(1, min(10, recipes.batches // SAMPLED))
+        bound.last = self._every
         self._by_output = {o.name: n for n in recipes.model.graph.all_nodes() for o in n.outputs if o.name}
 
     def run(self, recipe: Recipe, error: float) -> tuple[Recipe, tuple[str, ...]]:
@@ -131,11 +112,12 @@ class Search:
                 stage(state)
         why = self._bound.reason()
         found = self._recipes.error(self._recipes.make(state.recipe)[1], self._data, self._observer)
-        gain = 10 * math.log10(error / found) if 0 < found < math.inf and error < math.inf else 0.0
+        gain = _gain_db(error, found)
         end = f"the search ended after {self._bound.evaluations} evaluations because {why}"
         if gain <= 0:
             return recipe, (f"{end}: it found nothing better",)
-        return state.recipe, (*state.notes, f"{end}: the output error is {gain:.1f} dB lower")
+        better = f"the output error is {gain:.1f} dB lower" if error < math.inf else "the outputs are no longer NaN"
+        return state.recipe, (*state.notes, f"{end}: {better}")
 
     def _try(self, recipe: Recipe) -> tuple[float, QuantPlan, ir.Model]:
         """The error of a recipe; counted."""
@@ -150,33 +132,46 @@ class Search:
     # 1. float
 
     def _floats(self, state: State) -> None:
-        met = self._holds(state.recipe)
-        gains = dict[ir.Node, float]()
+        if not self._bound.open(self._every):
+            return
         share = self._bound.used + (self._bound.passes - self._bound.used) * FLOATS
+        met = self._holds(state.recipe)
+        while self._round(state, self._gains(state, share), met=met):
+            pass
+        left = [n for n in state.recipe.keep if state.recipe.keep[n] == SEARCHED]
+        if left:
+            state.notes.append(f"the search left {len(left)} nodes float, for the error of the outputs")
+
+    def _gains(self, state: State, share: float) -> dict[ir.Node, float]:
+        """What each kernel alone gains in dB if it is left float; those that were tried while less than `share` passes were made."""
+        gains = dict[ir.Node, float]()
         for node in self._kernels(state.plan):
             if not self._bound.open() or self._bound.used >= share:
                 break
             error, _, _ = self._try(self._without(state.recipe, [node]))
-            gains[node] = 10 * math.log10(state.error / error) if error > 0 else math.inf
+            gains[node] = _gain_db(state.error, error)
+        return gains
+
+    def _round(self, state: State, gains: Mapping[ir.Node, float], *, met: bool) -> bool:
+        """Leave more and more nodes float; whether to measure again, for where one node ruins all, what the others gain is not seen."""
+        before = state.recipe
         total = sum(map(weight_bytes, self._kernels(state.plan))) or 1
         order = sorted((n for n, g in gains.items() if g > 0), key=lambda n: -gains[n] / (weight_bytes(n) + 1))
         if met:
             order = [n for n in order if gains[n] >= CHEAP_DB and weight_bytes(n) <= CHEAP_SHARE * total]
         for nodes in _prefixes(order):
             if not self._bound.open():
-                break
-            recipe = self._without(state.recipe, nodes)
+                return False
+            recipe = self._without(before, nodes)
             error, plan, _ = self._try(recipe)
-            if error >= state.error:
+            if error >= state.error or not self._kernels(plan):  # all in float is no quantized model
                 continue
-            if met and 10 * math.log10(state.error / error) < CHEAP_DB:
+            if met and _gain_db(state.error, error) < CHEAP_DB:
                 continue
             state.recipe, state.error, state.plan = recipe, error, plan
-            if not met and self._holds(recipe):
-                break
-        left = [n for n in state.recipe.keep if state.recipe.keep[n] == SEARCHED]
-        if left:
-            state.notes.append(f"the search left {len(left)} nodes float, for the error of the outputs")
+            if not met and (not self._bound.open(self._every) or self._holds(recipe)):
+                return False
+        return not met and state.recipe is not before
 
     def _holds(self, recipe: Recipe) -> bool:
         """Whether the budget on accuracy is held on the tuning data."""
@@ -245,6 +240,19 @@ class Search:
                 state.recipe, state.error, state.plan, given = recipe, error, plan, given + 1
         if given:
             state.notes.append(f"the search left {given} nodes float, for they are faster so")
+
+
+def _gain_db(before: float, after: float) -> float:
+    """By how much an error became smaller, in dB; errors may be 0 or infinite.
+
+    >>> _gain_db(1.0, 0.1), _gain_db(float("inf"), 0.1), _gain_db(0.0, 0.0), _gain_db(0.0, 0.1)
+    (10.0, inf, 0.0, -inf)
+    """
+    if before == after:
+        return 0.0
+    if before == 0 or after == math.inf:
+        return -math.inf
+    return 10 * math.log10(before / after) if after > 0 else math.inf
 
 
 def _prefixes(order: Sequence[ir.Node]) -> Iterator[Sequence[ir.Node]]:

@@ -193,6 +193,9 @@ def test_bad_data_is_named_and_exit_code_2(tmp_path, name, content, words):
         (["-c", str(CALIBRATION), "--keep-float", "no_such_node"], "no_such_node"),
         (["-o", "no/such/folder/x.onnx"], "does not exist"),
         (["--json", "no/such/folder/x.json"], "does not exist"),
+        (["--search-time", "-1"], "search_time is a number of seconds that is not negative, not -1"),
+        (["--search-time", "nan"], "search_time is a number of seconds that is not negative, not nan"),
+        (["--search-time", "soon"], "--search-time"),
     ],
 )
 def test_wrong_settings_are_exit_code_2(tmp_path, args, words):
