@@ -187,9 +187,10 @@ def test_two_nodes_that_share_weights_are_both_stored_once() -> None:
 
 def test_tables_are_left_alone() -> None:
     text = "g (int64[N,4] i) => (float[N,4,48] y) { [table] e = Gather(t, i) [one] y = MatMul(e, w) }"
-    before = model(text, t=normal(100, 32), w=normal(32, 48))
+    before = model(text, t=normal(5000, 32), w=normal(32, 48))
     data = [{"i": np.random.default_rng(s).integers(0, 100, (8, 4))} for s in range(3)]
     plan = recipes(before, data, TARGET).plan(Recipe("mse", dict.fromkeys(before.graph, KEEP)))
+    assert "e" in {n.output for n in plan.left}  # the table is one that could be stored by itself
     found = with_stored(before, plan, target_row(TARGET), set(before.graph))
     assert stored(found) == ["y"]
     assert [w.initializer for w in found.weights] == ["w"]
