@@ -59,7 +59,7 @@ def back_to_eight(error: Mapping[str, float], saved: Mapping[str, int]) -> list[
 
     >>> back_to_eight({"a": 0.03, "b": 0.001, "c": 0.001}, {"a": 10, "b": 50, "c": 40})
     ['a']
-    >>> back_to_eight({"a": 0.01, "b": 0.01}, {"a": 10, "b": 10})
+    >>> back_to_eight({"a": 0.001, "b": 0.001}, {"a": 10, "b": 10})
     []
     """
     total, bytes_ = sum(error.values()), sum(saved.values())
