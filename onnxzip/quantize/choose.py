@@ -57,7 +57,9 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
         recipe, error = recipes.best(keep, data, observer)
         did: tuple[str, ...] = ()
         if searched:
-            recipes, recipe, error = with_equalized(recipes, recipe, error, evidence, data, observer)
+            now = time.monotonic()
+            if 2 * now - started < started + config.search_time:  # the twin takes as long as all that went before
+                recipes, recipe, error = with_equalized(recipes, recipe, error, evidence, data, observer)
             bound = Bound(started + config.search_time)
             search = Search(recipes, data, config.budget, bound, _timer(config, row, data), observer)
             recipe, did = search.run(recipe, error)

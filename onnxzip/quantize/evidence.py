@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from onnxzip.calibrate.collect import collect
-from onnxzip.calibrate.gather import Gathering, View, chunks
-from onnxzip.calibrate.moments import Moments
+from onnxzip.calibrate.gather import Gathering, Look, View, chunks
+from onnxzip.calibrate.moments import LIMIT_BYTES, Moments
 from onnxzip.calibrate.observers import TensorStatistics
 from onnxzip.calibrate.probe import Passes, token_mask
+from onnxzip.calibrate.watch import Watcher
 from onnxzip.config import Calibrate
 from onnxzip.model.shapes import Shapes
 from onnxzip.progress import Observer
 from onnxzip.quantize.equalize import candidates
 from onnxzip.quantize.extents import Extents
 from onnxzip.quantize.forms import TOKEN_RANK, Rows
+from onnxzip.quantize.kernels import Kernel
 from onnxzip.quantize.outcome import Answers
 from onnxzip.quantize.placement import place
 from onnxzip.quantize.refine import look_at
@@ -26,6 +29,9 @@ from onnxzip.runtime import Batch
 
 MOMENT_ROWS = 4096
 """Rows of each layer that moments are summed up of."""
+
+MOMENT_BYTES = 2 * LIMIT_BYTES
+"""Moments of one run, as looks count them: in single precision, and all in one half, they take a quarter of that."""
 
 FORM_ROWS = 256
 """Rows of each activation that are kept to choose its form."""
@@ -82,40 +88,37 @@ def look(
         DataError: there is no batch, or a tensor is NaN or infinite on one.
     """
     kernels = place(model, row, keep).kernels
-    shapes = Shapes(model)
-    looks = [one for k in kernels if k.role != "table" if (one := look_at(k.node, k.axis)) is not None]
     mask = token_mask(model, data)
-    rows = Rows(
-        list(
-            dict.fromkeys(
-                k.data.name or "" for k in kernels if row.tokens and k.role == "matmul" and _tokens(k.data, shapes)
-            )
-        ),
-        View(data, mask, FORM_ROWS, Passes()),
-    )
+    rows = Rows(_token_inputs(model, kernels, row), View(data, mask, FORM_ROWS, Passes()))
     answers, view = Answers(model), View(data, mask, MOMENT_ROWS, Passes())
-    reaches = (
-        Extents(candidates(model), View(data, None, EXTENT_ROWS, Passes()))
-        if extents and row.placement == "kernels"
-        else None
-    )
-    first_watchers = (rows, answers) if reaches is None else (rows, answers, reaches)
-    moments: dict[str, Moments] = {}
-    statistics = None
-    for part in chunks([[k] for k in looks]) or [[]]:
-        gathering = Gathering([looks[i] for i in part], view, single=True)
-        first = statistics is None
-        found = collect(
-            model,
-            tensors if first else (),
-            data,
-            observer=observer,
-            effort=effort,
-            watchers=(gathering, *first_watchers) if first else (gathering,),
-        )
-        statistics = found if first else statistics
-        moments |= {name: seen for name, (seen, _) in gathering.halves.items()}
+    reaches = None
+    if extents and row.placement == "kernels":
+        reaches = Extents(candidates(model), View(data, None, EXTENT_ROWS, Passes()))
+    once: list[Watcher] = [w for w in (rows, answers, reaches) if w is not None]
+    looks = [one for k in kernels if k.role != "table" if (one := look_at(k.node, k.axis)) is not None]
+    alike = {_kind(one): one for one in looks}  # queries, keys and values read the same rows
+    kinds, sums, statistics = list(alike), dict[Look, Moments](), None
+    for part in chunks([[alike[k]] for k in kinds], MOMENT_BYTES) or [[]]:
+        gathering = Gathering([alike[kinds[i]] for i in part], view, single=True)
+        wanted = tensors if statistics is None else ()
+        found = collect(model, wanted, data, observer=observer, effort=effort, watchers=(gathering, *once))
+        statistics, once = found if statistics is None else statistics, []
+        sums |= {kinds[i]: gathering.halves[alike[kinds[i]].name][0] for i in part}
+    moments = {one.name: sums[_kind(one)] for one in looks}
     return Evidence(statistics or {}, moments, rows, answers, effort, reaches)
+
+
+def _kind(look: Look) -> Look:
+    """What is seen, whichever layer looks."""
+    return dataclasses.replace(look, name="")
+
+
+def _token_inputs(model: ir.Model, kernels: Sequence[Kernel], row: TargetRow) -> list[str]:
+    """The tensors of tokens that MatMuls read, each once."""
+    if not row.tokens:
+        return []
+    shapes = Shapes(model)
+    return list(dict.fromkeys(k.data.name or "" for k in kernels if k.role == "matmul" and _tokens(k.data, shapes)))
 
 
 def _tokens(value: ir.Value, shapes: Shapes) -> bool:

@@ -1,7 +1,7 @@
 """A plan put into a model: mechanical, deterministic, nothing is decided here.
 
 What each role of a planned node means:
- 1. conv, gemm   reads its weights through DequantizeLinear(int8), its bias through DequantizeLinear(int32).
+ 1. conv, gemm   reads its weights through DequantizeLinear(int8), its bias through DequantizeLinear(int32) where the target asks for that.
  2. matmul       reads its weights through DequantizeLinear(int8).
  3. row_bias     (an Add) its constant row gets the shape [1, 1, N].
  4. int32_bias   (an Add behind a MatMul) its constant row is read through DequantizeLinear(int32).

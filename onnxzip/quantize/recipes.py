@@ -77,6 +77,7 @@ class Recipes:
         equalized: what made this model of another one, for which the plans of `settled` are.
 
     Attributes:
+        model: the float model.
         row: the target.
     """
 

@@ -7,7 +7,7 @@ says little: rank correlations of .45 and -.44 were measured on two networks.) O
               left float at once: where the budget is missed, until it is met, if need be in rounds; otherwise only what is nearly free.
  2. stored    of these, those whose weights can be stored without losing the gain (MatMul) are.
  3. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays.
- 4. speed     kernels that are slow in integers for their size (few channels in a group, or few inputs) are left float if the whole
+ 4. speed     Convs that are slow in integers for their size (few channels in a group) are left float if the whole
               model becomes faster by FASTER, at no more error; not where size is the objective.
 
 An evaluation runs SAMPLED batches or a tenth of them. The search looks at the clock before each, keeps back the time that the comparison at the end
@@ -233,11 +233,13 @@ class Search:
         for node in slow:
             if not self._bound.open():
                 break
+            start = time.monotonic()
             _, now = self._recipes.make(state.recipe)
             recipe = self._without(state.recipe, [node])
             error, plan, model = self._try(recipe)
             if error <= state.error and self._timer(now, model) >= FASTER:
                 state.recipe, state.error, state.plan, given = recipe, error, plan, given + 1
+            self._bound.slowest = max(self._bound.slowest, time.monotonic() - start)
         if given:
             state.notes.append(f"the search left {given} nodes float, for they are faster so")
 

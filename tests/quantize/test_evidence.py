@@ -51,7 +51,7 @@ def test_in_more_runs_where_memory_is_short_with_the_same_result(monkeypatch: py
     whole = seen(net, feeds(net))
     from onnxzip.calibrate.gather import chunks
 
-    monkeypatch.setattr("onnxzip.quantize.evidence.chunks", lambda sets: chunks(sets, 1))
+    monkeypatch.setattr("onnxzip.quantize.evidence.chunks", lambda sets, _: chunks(sets, 1))
     data = Counting(feeds(net))
     found = seen(net, data)
     assert data.runs == 2
@@ -103,3 +103,14 @@ def test_batches_without_rows_are_left_alone() -> None:
     full = feeds(net)
     found = evidence(net, [{"x": np.zeros((0, 7, 32), np.float32)}, *full])
     assert found.moments["m"].count == evidence(net, full).moments["m"].count
+
+
+def test_layers_that_read_the_same_rows_are_looked_at_once() -> None:
+    net = conv_net(
+        "a = Conv<pads=[1,1,1,1]>(x, w1) b = Conv<pads=[1,1,1,1]>(x, w2) c = Conv(x, w3) s = Add(a, b) y = Conv(s, w4)",
+        w3=normal(4, 16, 1, 1),
+        w4=normal(4, 16, 1, 1),
+    )
+    found = seen(net, feeds(net)).moments
+    assert found["a"] is found["b"]
+    assert found["a"] is not found["c"]  # other windows
