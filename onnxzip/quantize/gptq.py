@@ -50,26 +50,48 @@ def round_rows(
     Returns:
         int16[G, R, K].
     """
-    groups, _, columns = rows.shape
+    step = scales.astype(np.float64)[:, :, None]
+    low, high = np.full((1, 1, 1), -weight_max), np.full((1, 1, 1), weight_max)
+    return round_to_grid(rows, moments, step, low, high, partner=partner, damping=damping).astype(np.int16)
+
+
+def round_to_grid(
+    rows: Numbers, moments: Numbers, steps: Numbers, low: Ids, high: Ids, *, partner: Ids | None = None, damping: float
+) -> Ids:
+    """Codes q of weights, low <= q <= high, so that `steps · q` stands for the rows; int64[G, R, K].
+
+    Args:
+        rows: float[G, R, K].
+        moments: float[G, K, K], symmetric, positive semidefinite.
+        steps: positive, broadcast to the shape of the rows.
+        low: smallest codes, broadcast likewise.
+        high: largest codes, broadcast likewise.
+        partner: int[K], see `pairs.partners`, or None.
+        damping: λ, relative to the mean diagonal of the moments.
+    """
+    groups, outs, columns = rows.shape
     diagonal = np.diagonal(moments, axis1=1, axis2=2)
     order = np.argsort(-diagonal.sum(axis=0), kind="stable")
     place = np.empty(columns, np.int64)
     place[order] = np.arange(columns)
     upper = _factor(moments[:, order][:, :, order], damping)
     left = np.ascontiguousarray(rows[:, :, order].swapaxes(1, 2), np.float64)  # a column is contiguous
-    step = scales.astype(np.float64)
+    step = np.broadcast_to(steps, rows.shape).swapaxes(1, 2)
+    least, most = (np.broadcast_to(a, rows.shape).swapaxes(1, 2) for a in (low, high))
     codes = np.zeros(left.shape)
     mate = None if partner is None else np.where(partner[order] >= 0, place[partner[order]], -1)
-    errors = np.empty((groups, BLOCK, left.shape[2]))
+    errors = np.empty((groups, BLOCK, outs))
     for start in range(0, columns, BLOCK):
         stop = min(start + BLOCK, columns)
         for k in range(start, stop):
-            codes[:, k] = np.clip(np.rint(left[:, k] / step), *_bounds(codes, k, mate, weight_max))
-            error = errors[:, k - start] = (left[:, k] - codes[:, k] * step) / upper[:, k, k, None]
+            at = order[k]
+            bounds = _bounds(codes, k, mate, least[:, at], most[:, at])
+            codes[:, k] = np.clip(np.rint(left[:, k] / step[:, at]), *bounds)
+            error = errors[:, k - start] = (left[:, k] - codes[:, k] * step[:, at]) / upper[:, k, k, None]
             left[:, k + 1 : stop] -= upper[:, k, k + 1 : stop, None] * error[:, None]
         done = errors[:, : stop - start]
         left[:, stop:] -= upper[:, start:stop, stop:].swapaxes(1, 2) @ done
-    return codes[:, place].swapaxes(1, 2).astype(np.int16)
+    return np.ascontiguousarray(codes[:, place].swapaxes(1, 2), np.int64)
 
 
 def drawn_in(moments: Numbers, count: int) -> Numbers:
@@ -82,12 +104,12 @@ def drawn_in(moments: Numbers, count: int) -> Numbers:
     return np.asarray(found)
 
 
-def _bounds(codes: Numbers, k: int, mate: Ids | None, weight_max: int) -> tuple[Numbers | int, Numbers | int]:
+def _bounds(codes: Numbers, k: int, mate: Ids | None, low: Ids, high: Ids) -> tuple[Numbers | Ids, Numbers | Ids]:
     """Smallest and largest code for column k, given those before it."""
     if mate is None or not 0 <= mate[k] < k:
-        return -weight_max, weight_max
+        return low, high
     first = codes[:, mate[k]]
-    return np.maximum(-weight_max, -PAIR_MAX - first), np.minimum(weight_max, PAIR_MAX - first)
+    return np.maximum(low, -PAIR_MAX - first), np.minimum(high, PAIR_MAX - first)
 
 
 def _factor(moments: Numbers, damping: float) -> Numbers:
