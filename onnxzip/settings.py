@@ -129,17 +129,20 @@ def choose(entries: Sequence[ModelSettings], names: Sequence[str], file: Path) -
 
 
 def of_model(entries: Sequence[ModelSettings], model: Path, file: Path) -> ModelSettings:
-    """What the file says of the model at this path.
+    """How the file says to optimize the model at this path. Tables with a candidate say how to judge one, and do not count.
 
     Raises:
-        UsageError: nothing, or it has several tables for it.
+        UsageError: it does not say, or has several tables for it.
     """
-    found = [e for e in entries if _same(e.path, model)]
+    to_optimize = [e for e in entries if e.candidate is None]
+    found = [e for e in to_optimize if _same(e.path, model)]
     if len(found) == 1:
         return found[0]
     if found:
         raise UsageError(f"{model}: {file} has several tables for this model: {_listed(found)}. Leave one.")
-    raise UsageError(f"{model}: {file} has no table with this path. Its models are {_listed(entries)}.")
+    raise UsageError(
+        f"{model}: {file} has no table that says how to optimize the model at this path, but those of {_listed(to_optimize) or 'none'}."
+    )
 
 
 def _models(name: str, table: Table, defaults: Table) -> Iterator[ModelSettings]:

@@ -80,7 +80,7 @@ def _document(suite: str, cases: Sequence[Case]) -> str:
     for case in cases:
         _add(element, suite, case)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _add(suite: ET.Element, classname: str, case: Case) -> None:
