@@ -152,7 +152,7 @@ def _models(name: str, table: Table, defaults: Table) -> Iterator[ModelSettings]
         raise table.error("path", "is missing: it says where the model is")
     if own.get("expected", "passed") not in EXPECTED:
         raise table.error("expected", f"must be one of {', '.join(EXPECTED)}, not {own['expected']!r}")
-    if "candidate" in own:
+    if own.get("candidate") is not None:
         _check_candidate(table, own)
     given = {
         **defaults.values(
@@ -184,7 +184,10 @@ def _config(table: Table, defaults: Table, given: Mapping[str, Any]) -> Config:
     limits = [t.table("budget").values(_BUDGET, elsewhere={t.name: {**_MODEL, **_CONFIG}}) for t in (defaults, table)]
     chosen = {key: given[key] for key in _CONFIG if key in given}
     if chosen.get("plan") is not None:
-        chosen["plan"] = str(table.file.parent / chosen["plan"])
+        plan = table.file.parent / chosen["plan"]
+        if not plan.is_file():
+            raise table.error("plan", f"{plan}: there is no such file")
+        chosen["plan"] = str(plan)
     try:
         return Config(budget=Budget(**{**limits[0], **limits[1]}), **chosen)
     except UsageError as error:

@@ -174,6 +174,6 @@ def _words(kind: Any) -> str:
         return f"a list, each item {_words(arguments[0])}"
     if origin is Literal:
         return "a text"
-    if origin is collections.abc.Mapping:
+    if origin in (dict, collections.abc.Mapping):
         return "a table"
     return _WORDS.get(kind, "a text")

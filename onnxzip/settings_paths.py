@@ -38,7 +38,7 @@ def matches(table: Table, name: str, text: str, results: Sequence[str]) -> Itera
         raise table.error("path", f"the pattern {text!r} of model {name!r} matches no file in {folder.resolve()}")
     fixed = _fixed(folder / text)
     for file in found:
-        yield str(file.relative_to(fixed).with_suffix("").as_posix()), file
+        yield file.relative_to(fixed).as_posix().removesuffix(".onnx"), file
 
 
 def place(folder: Path, text: str | None, label: str | None) -> Path | None:

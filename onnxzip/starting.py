@@ -71,8 +71,7 @@ def _head() -> Iterator[str]:
     yield "# What `onnxzip check` holds the models of this repository to. Paths are relative to this file."
     yield "# A line that is commented out shows a setting that could be made; docs/settings.md explains them all."
     yield ""
-    yield "# [defaults]                     # what every model starts from"
-    yield '# target = "cpu"'
+    yield "# [defaults]  # what every model starts from: the same keys, and a table [defaults.budget]"
 
 
 def _table(model: Path, calibration: str | None, folder: Path) -> Iterator[str]:
@@ -99,7 +98,7 @@ def _table(model: Path, calibration: str | None, folder: Path) -> Iterator[str]:
     yield from _preset(has_data=calibration is not None, ready=len(ready), left=len(left))
     yield f'# target = "cpu"                  # {", ".join(TARGETS)}'
     yield f'# objective = "speed"             # {", ".join(OBJECTIVES)}'
-    yield '# keep-float = ["Softmax"]        # nodes that stay float: regular expressions over names, or operators'
+    yield '# keep-float = ["Softmax"]        # nodes that stay float: operators, or regular expressions for whole names'
     yield '# prune = "auto"                  # or a share such as 0.2: channels that matter least go (needs data)'
     yield '# out = "optimized/model.onnx"    # where a result that passes is written'
     yield '# candidate = "other.onnx"        # instead: judge this model, made elsewhere, and make none'
