@@ -71,7 +71,7 @@ class Checked:
             return ()
         if self.expected == "missed" and self.verdict.passed:
             return ("it passed, though the settings expect it to miss its budget: take `expected` out of them",)
-        return self.verdict.reasons
+        return problems(self.verdict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,11 @@ class CheckRun:
     def failed(self) -> bool:
         """Some model could not be judged."""
         return any(m.error is not None for m in self.models)
+
+
+def problems(verdict: Verdict) -> tuple[str, ...]:
+    """Why it did not pass: what was missed, and what its samples do not settle."""
+    return (*verdict.reasons, *getattr(verdict, "undecided", ()))
 
 
 def outcome(verdict: Verdict) -> str:

@@ -68,7 +68,7 @@ _CONFIG = {k: v for k, v in known_keys(Config).items() if k != "budget"}
 _BUDGET = known_keys(Budget)
 _DATA = {k: v for k, v in known_keys(ModelSettings).items() if k in ("calibration", "evaluation")}
 _MODEL = {k: v for k, v in known_keys(ModelSettings).items() if k not in ("name", "config")}
-_JUDGING = ("evaluation", "measure_speed", "seed")
+_JUDGING = ("evaluation", "labels", "measure_speed", "seed")
 """What has a say where a candidate is only judged, besides the budget."""
 
 

@@ -11,6 +11,7 @@ import collections.abc
 import dataclasses
 import inspect
 import json
+import os
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -104,7 +105,7 @@ def of_type(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if dataclasses.is_dataclass(hint):
         return describe(hint, definitions)
     if origin in (Union, types.UnionType):
-        options = [of_type(a, definitions) for a in arguments if not is_path(a)]
+        options = [of_type(a, definitions) for a in arguments if not is_named(a)]
         return {"anyOf": options}
     if origin is Literal:
         return {"enum": list(arguments)}
@@ -118,9 +119,9 @@ def of_type(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     raise TypeError(f"no schema for {hint!r}: teach tools/write_reference.py")
 
 
-def is_path(hint: Any) -> bool:
-    """Paths are written as the text that stands beside them in a union."""
-    return "PathLike" in str(hint)
+def is_named(hint: Any) -> bool:
+    """Paths and functions are written as text, which stands beside them in the union."""
+    return get_origin(hint) in (os.PathLike, collections.abc.Callable)
 
 
 def attributes(kind: type) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ def to_json(record: RunRecord | Comparison | CheckRun) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Records, mappings and sequences, all the way down, as what `json` writes."""
+    """Records, mappings and sequences, all the way down, as what `json` writes; paths and functions by their names."""
     if dataclasses.is_dataclass(value):
         names = [*(f.name for f in dataclasses.fields(value)), *DERIVED.get(type(value), ())]
         return {name: plain(getattr(value, name)) for name in names}
@@ -45,4 +46,8 @@ def plain(value: Any) -> Any:
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if callable(value):
+        return f"{value.__module__}:{getattr(value, '__qualname__', type(value).__qualname__)}"
     return value

@@ -6,6 +6,8 @@ import copy
 import dataclasses
 import importlib.util
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -16,7 +18,7 @@ from onnxzip.checked import Checked, CheckRun, Comparison
 from onnxzip.config import Budget, Config
 from onnxzip.gate import compare
 from onnxzip.records import OutputMetrics, RunRecord, Verdict
-from onnxzip.report.document import SCHEMA, to_json
+from onnxzip.report.document import SCHEMA, plain, to_json
 from onnxzip.settings import ModelSettings
 from onnxzip.versions import versions
 from tests.report.records import gate, verdict
@@ -129,6 +131,15 @@ def test_figures_without_a_number_are_words():
     found = json.loads(to_json(record))
     assert found["verdict"]["outputs"][0]["sqnr_db"] == "inf"
     assert found["verdict"]["metrics"]["max_abs_error"] == "nan"
+
+
+def test_paths_and_functions_are_written_by_name():
+    assert plain({"plan": Path("a/b.json"), "metric": plain}) == {
+        "plan": "a/b.json",
+        "metric": "onnxzip.report.document:plain",
+    }
+    hint = str | os.PathLike[str] | Callable[..., float] | None
+    assert write_reference.of_type(hint, {}) == {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
 
 def test_every_setting_has_words():
