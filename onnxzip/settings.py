@@ -78,10 +78,10 @@ def find(folder: Path) -> Path:
     Raises:
         UsageError: there are none, or a `pyproject.toml` on the way is not TOML.
     """
-    for place_ in (folder, *folder.resolve().parents):
-        if (place_ / FILE).is_file():
-            return place_ / FILE
-        project = place_ / PROJECT
+    for level in (folder, *folder.resolve().parents):
+        if (level / FILE).is_file():
+            return level / FILE
+        project = level / PROJECT
         if project.is_file() and "onnxzip" in _parse(project).get("tool", {}):
             return project
     raise UsageError(

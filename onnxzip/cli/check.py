@@ -53,9 +53,9 @@ def check(
     for path in (e.out for e in entries if e.out is not None):
         _make_folder(path.parent)
     record = run(entries, file, observer=observer(quiet=quiet))
-    _report(record, json, junit, markdown or output.step_summary())
     if not quiet:
-        output.show(summary(record))
+        output.show(summary(record))  # before the reports, which may not fit on the disk
+    _report(record, json, junit, markdown or output.step_summary())
     if not record.passed:
         bad = [m for m in record.models if not m.accepted]
         why = [f"{m.name} ({'; '.join(m.reasons)})" for m in bad] if quiet else [m.name for m in bad]

@@ -9,8 +9,7 @@ import typer
 from onnxzip.cli import options, output
 from onnxzip.cli.guard import MISSED, complain, guarded
 from onnxzip.cli.options import DEFAULT
-from onnxzip.cli.settings import data_and_out, given_options, merged
-from onnxzip.config import Budget, Config
+from onnxzip.cli.settings import configured, data_and_out, given_options, limits
 from onnxzip.settings import of_model, read
 
 
@@ -67,17 +66,19 @@ def optimize(
     data = [Path(d) for d in (calibration, evaluation) if d]
     reports = (json, junit, None if output.is_step_summary(markdown) else markdown)
     output.check_side_files((*reports, save_plan), (model, path, plan, settings, *data), force=force)
-    config = Config(
-        preset=preset,  # type: ignore[arg-type] # Config checks the names
-        target=target,  # type: ignore[arg-type]
-        objective=objective,  # type: ignore[arg-type]
-        prefer=prefer,  # type: ignore[arg-type]
+    config = configured(
+        entry,
+        given,
+        preset=preset,
+        target=target,
+        objective=objective,
+        prefer=prefer,
         search_time=search_time,
         prune=options.share_or_auto(prune),
-        prune_by=prune_by,  # type: ignore[arg-type]
+        prune_by=prune_by,
         round_to=round_to,
         allow_unverified=allow_unverified,
-        budget=Budget(
+        budget=limits(
             min_agreement=min_agreement,
             min_sqnr_db=min_sqnr,
             max_abs_error=max_abs_error,
@@ -86,15 +87,13 @@ def optimize(
         ),
         keep_float=tuple(keep_float or ()),
         plan=str(plan) if plan else None,
-        calibrate=calibrate,  # type: ignore[arg-type]
+        calibrate=calibrate,
         keep_defaults=keep_defaults,
         verify_each=verify_each,
         opset=opset,
         allow_contrib=allow_contrib,
         strict=strict,
     )
-    if entry is not None:
-        config = merged(entry.config, config, given)
     from onnxzip.cli.progress import observer
     from onnxzip.pipeline import optimize as run
     from onnxzip.report.console import summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -31,12 +32,28 @@ def data_and_out(
     )
 
 
-def merged(file: Config, line: Config, given: frozenset[str]) -> Config:
-    """The settings of the file, with those of the command line where they were given there."""
+def limits(**line: Any) -> dict[str, Any]:
+    """The limits of a budget as they stand on the command line, defaults included, by the fields of `Budget`."""
+    return line
 
-    def chosen(source: Config | Budget) -> dict[str, object]:
-        names = (f.name for f in dataclasses.fields(source))
-        return {n: getattr(source, n) for n in names if _OPTIONS.get(n, n) in given}
 
-    budget = dataclasses.replace(file.budget, **chosen(line.budget))  # type: ignore[arg-type] # fields of the same class
-    return dataclasses.replace(file, **{**chosen(line), "budget": budget})  # type: ignore[arg-type]
+def configured(entry: ModelSettings | None, given: frozenset[str], *, budget: dict[str, Any], **line: Any) -> Config:
+    """The settings of the file where there is one, with those of the command line that were given there; else the command line's.
+
+    Args:
+        entry: what the file says of the model, or None.
+        given: parameters that stand on the command line.
+        budget: of the command line, from `limits`.
+        line: the other fields of `Config` from the command line.
+
+    Raises:
+        UsageError: both together make no sense. (Neither is looked at alone: one may hold what the other needs.)
+    """
+    if entry is None:
+        return Config(budget=Budget(**budget), **line)
+    own = dataclasses.replace(entry.config.budget, **_chosen(budget, given))
+    return dataclasses.replace(entry.config, budget=own, **_chosen(line, given))
+
+
+def _chosen(values: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if _OPTIONS.get(name, name) in given}
