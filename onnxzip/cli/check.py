@@ -40,7 +40,7 @@ def check(
 ) -> None:
     """Check all models of a settings file: exit code 0 when all passed, 1 when some missed, 2 when some could not be judged.
 
-    The file is onnxzip.toml, or pyproject.toml with [tool.onnxzip], here or in a folder above; `onnxzip init` writes one.
+    The file is onnxzip.toml, or pyproject.toml with a table tool.onnxzip, here or in a folder above; `onnxzip init` writes one.
     What is wrong in the file is found before any model runs.
     """
     file = config or find(Path())

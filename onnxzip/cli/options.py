@@ -124,7 +124,9 @@ Markdown = Annotated[
 ]
 Settings = Annotated[
     Path | None,
-    _option("--config", metavar="FILE", help="A settings file (onnxzip.toml, or pyproject.toml with [tool.onnxzip])."),
+    _option(
+        "--config", metavar="FILE", help="A settings file: onnxzip.toml, or pyproject.toml with a table tool.onnxzip."
+    ),
 ]
 Prefer = Annotated[
     str,

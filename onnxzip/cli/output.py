@@ -56,7 +56,9 @@ def show(content: RenderableType) -> None:
     """Print to standard output; a pipe that nobody reads any more, or a full disk behind it, does not stop the command."""
     console = Console()
     try:
-        console.print(content, soft_wrap=True)  # commands stay on one line, to be copied
+        console.print(
+            content, soft_wrap=True, markup=False
+        )  # brackets in names are no markup; commands stay on one line, to be copied
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains again at its end

@@ -170,6 +170,16 @@ def test_the_file_of_a_folder_above_holds_too(monkeypatch, folder):
     assert onnxzip("check").exit_code == 0
 
 
+def test_brackets_are_shown_as_they_are():
+    """In help texts and names alike: a console may take them for markup."""
+    assert onnxzip("check", "--help").stdout.count("tool.onnxzip") == 2
+    settings('[models."a[bold]"]\npath = "relu.onnx"\nout = "x[red].onnx"\n')
+    result = onnxzip("check")
+    assert "a[bold]" in result.stdout
+    assert "wrote x[red].onnx" in result.stdout
+    assert "wrote y[red].toml" in onnxzip("init", "relu.onnx", "-o", "y[red].toml").stdout
+
+
 def test_without_a_file_it_says_how_to_get_one():
     result = onnxzip("check")
     assert result.exit_code == 2
