@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxzip.config import Budget, Config
-    from onnxzip.errors import DataError, ModelError, OnnxzipError, PassError, UsageError
+    from onnxzip.errors import DataError, Interrupted, ModelError, OnnxzipError, PassError, UsageError
+    from onnxzip.exploration import explore
+    from onnxzip.explored import Exploration
     from onnxzip.gate import compare
     from onnxzip.pipeline import optimize
     from onnxzip.progress import Observer
@@ -27,6 +29,8 @@ __all__ = [
     "Budget",
     "Config",
     "DataError",
+    "Exploration",
+    "Interrupted",
     "ModelError",
     "Observer",
     "OnnxzipError",
@@ -36,17 +40,20 @@ __all__ = [
     "UsageError",
     "Verdict",
     "compare",
+    "explore",
     "optimize",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Budget", "Config"), "config"),
-    **dict.fromkeys(("DataError", "ModelError", "OnnxzipError", "PassError", "UsageError"), "errors"),
+    **dict.fromkeys(("DataError", "Interrupted", "ModelError", "OnnxzipError", "PassError", "UsageError"), "errors"),
+    "Exploration": "explored",
     "Observer": "progress",
     "Report": "report",
     "Result": "result",
     "Verdict": "records",
     "compare": "gate",
+    "explore": "exploration",
     "optimize": "pipeline",
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onnxzip.checked import Checked, CheckRun
-from onnxzip.errors import OnnxzipError, PassError
+from onnxzip.errors import Interrupted, OnnxzipError, PassError
 from onnxzip.gate import compare
 from onnxzip.pipeline import optimize
 from onnxzip.progress import SILENT, Observer
@@ -31,9 +31,17 @@ def check(entries: Sequence[ModelSettings], file: Path, *, observer: Observer = 
 
     Raises:
         PassError: under `strict`, a pass went wrong: a bug of onnxzip.
+        Interrupted: the user stopped it (a `KeyboardInterrupt`); `done` is the `CheckRun` of the models that were judged.
     """
-    models = tuple(_checked(entry, observer) for entry in entries)
-    return CheckRun(settings=str(file), versions=versions(), models=models)
+    models: list[Checked] = []
+    try:
+        with observer.step("check models", len(entries)) as done:
+            for entry in entries:
+                models.append(_checked(entry, observer))
+                done()
+    except KeyboardInterrupt as stop:
+        raise Interrupted(CheckRun(settings=str(file), versions=versions(), models=tuple(models))) from stop
+    return CheckRun(settings=str(file), versions=versions(), models=tuple(models))
 
 
 def _checked(entry: ModelSettings, observer: Observer) -> Checked:

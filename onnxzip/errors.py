@@ -25,6 +25,18 @@ class PassError(OnnxzipError):
     """An exact pass threw or broke the graph: a bug of onnxzip. Raised only under `strict`, else the pass is taken back."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user interrupted a run that had something to show for it already.
+
+    Attributes:
+        done: what was finished: records as the run would have returned them, the stages of one model for `optimize`.
+    """
+
+    def __init__(self, done: object) -> None:
+        super().__init__("interrupted")
+        self.done = done
+
+
 def root_cause(error: BaseException) -> BaseException:
     """What was raised first: `onnx_ir` wraps an error once a level of the graph."""
     while error.__cause__ is not None:

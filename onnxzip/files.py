@@ -39,5 +39,10 @@ def replacing(target: Path) -> Iterator[Path]:
 
 def write_text(target: Path, text: str) -> None:
     """Write UTF-8 text, atomically. Raises OSError as `replacing` does."""
+    write_bytes(target, text.encode())
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write bytes, atomically. Raises OSError as `replacing` does."""
     with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data
 from onnxzip.config import Config, Preset
-from onnxzip.errors import ModelError, UsageError
+from onnxzip.errors import Interrupted, ModelError, UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
 from onnxzip.model.load import Loaded, load
@@ -35,7 +35,7 @@ from onnxzip.report.words import size
 from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, newest_opset, session_of
-from onnxzip.samples import samples_of
+from onnxzip.samples import Samples, samples_of
 from onnxzip.versions import versions
 
 BALANCED = 1 / 1.1
@@ -67,6 +67,7 @@ def optimize(
         ModelError: the model cannot be read or does not run in onnxruntime.
         DataError: the data does not fit the model.
         UsageError: settings contradict each other.
+        Interrupted: the user stopped it (a `KeyboardInterrupt`); `done` are the stages that were finished.
 
     >>> import onnx, onnxzip
     >>> model = onnx.parser.parse_model('''<ir_version: 8, opset_import: ["" : 18]>
@@ -86,11 +87,26 @@ def optimize(
     tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
     data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
     ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
+    try:
+        exact_stages(ledger)
+        _lossy_stages(ledger, data, preset, has_data=calibration is not None)
+        return _result(loaded, ledger, preset, (data.tuning, data.held_out))
+    except KeyboardInterrupt as stop:
+        raise Interrupted(tuple(ledger.stages)) from stop
+
+
+def exact_stages(ledger: Ledger) -> None:
+    """Everything that changes no number: a newer opset where one is asked for, rewriting, channels that do nothing."""
     _raise_opset(ledger)
     _rewrite(ledger)
     eliminate_channels(ledger)
+
+
+def _lossy_stages(ledger: Ledger, data: Samples, preset: Preset, *, has_data: bool) -> None:
+    """What the settings ask for beyond that, each judged before it is kept."""
+    config, observer = ledger.config, ledger.observer
     unpruned = ledger.best
-    prune_channels(ledger, None if calibration is None else data.tuning)
+    prune_channels(ledger, data.tuning if has_data else None)
     if preset == "int8" and data.tuning is None:
         _quantize(ledger, Choice(None, None, f"not quantized: {data.doubts[0]}"))
     elif preset == "int8" and data.tuning is not None:
@@ -102,7 +118,6 @@ def optimize(
         _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
     if preset == "fp16":
         _quantize(ledger, to_half(ledger.best, config))
-    return _result(loaded, ledger, preset, (data.tuning, data.held_out))
 
 
 def _preset(config: Config, *, has_data: bool) -> Preset:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from onnxzip.config import Budget, Config
+from onnxzip.explored import Exploration
 from onnxzip.records import RunRecord
 from onnxzip.report.document import DERIVED, KINDS, SCHEMA
 from onnxzip.settings import ModelSettings
@@ -31,7 +32,7 @@ FIGURE = {
     "anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}],
 }
 
-PRECISE = {(RunRecord, "config"): Config}
+PRECISE = {(RunRecord, "config"): Config, (Exploration, "config"): Config}
 """Fields that are annotated as mappings, for their floor knows nothing of what is in them."""
 
 HEAD = """# Settings
@@ -45,7 +46,7 @@ out or `false`. Paths are relative to the file. [ci.md](ci.md) shows the file at
 
 
 def schema() -> dict[str, Any]:
-    """The schema of all JSON that `optimize`, `compare` and `check` write."""
+    """The schema of all JSON that `optimize`, `compare`, `check` and `explore` write."""
     definitions: dict[str, Any] = {"figure": FIGURE}
     branches = []
     for kind, record in KINDS.items():
@@ -63,7 +64,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Reports of onnxzip, layout {SCHEMA}",
-        "description": "What --json of optimize, compare and check writes. Keys may be added without a new number; none is renamed or removed without one.",
+        "description": "What --json of optimize, compare, check and explore writes. Keys may be added without a new number; none is renamed or removed without one.",
         "oneOf": branches,
         "$defs": dict(sorted(definitions.items())),
     }

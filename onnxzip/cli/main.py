@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from onnxzip import __version__
-from onnxzip.cli import check, compare, init, inspect, optimize
+from onnxzip.cli import check, compare, explore, init, inspect, optimize
 
 app = typer.Typer(
     name="onnxzip",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("optimize")(optimize.optimize)
 app.command("compare")(compare.compare)
 app.command("inspect")(inspect.inspect)
+app.command("explore")(explore.explore)
 app.command("check")(check.check)
 app.command("init")(init.init)
 

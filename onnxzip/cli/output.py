@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 
+from onnxzip import files
 from onnxzip.cli.guard import complain
 from onnxzip.errors import UsageError
-from onnxzip.files import write_text
 
 
 def model_path(model: Path, out: Path | None, *, force: bool) -> Path:
@@ -72,8 +72,13 @@ def write(path: Path, text: str) -> None:
     Raises:
         UsageError: it cannot be written.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a picture. Errors as for `write`."""
     try:
-        write_text(path, text)
+        files.write_bytes(path, content)
     except OSError as error:
         raise UsageError(
             f"{path}: cannot be written ({error.strerror or error}). Check the permissions and the free space."

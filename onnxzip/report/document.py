@@ -13,23 +13,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from onnxzip.checked import Checked, CheckRun, Comparison
+from onnxzip.explored import Exploration, Point
 from onnxzip.records import RunRecord, Verdict
 
 SCHEMA = 1
 """Version of the JSON layout; it grows when a key is renamed or removed."""
 
-KINDS: Mapping[str, type] = {"optimize": RunRecord, "compare": Comparison, "check": CheckRun}
+KINDS: Mapping[str, type] = {"optimize": RunRecord, "compare": Comparison, "check": CheckRun, "explore": Exploration}
 """Which record each command leaves."""
 
 DERIVED: Mapping[type, tuple[str, ...]] = {
     Verdict: ("metrics",),
     Checked: ("outcome", "accepted", "reasons"),
     CheckRun: ("passed",),
+    Point: ("passed",),
+    Exploration: ("smallest", "fastest"),
 }
 """Properties that stand in the JSON beside the fields."""
 
 
-def to_json(record: RunRecord | Comparison | CheckRun) -> str:
+def to_json(record: RunRecord | Comparison | CheckRun | Exploration) -> str:
     """A record as JSON (RFC 8259: infinities and NaN are the strings "inf", "-inf", "nan")."""
     kind = next(k for k, of in KINDS.items() if isinstance(record, of))
     return json.dumps({"schema": SCHEMA, "kind": kind, **plain(record)}, indent=2, allow_nan=False)

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from onnxzip.checked import CheckRun, Comparison, outcome, problems
+from onnxzip.explored import Exploration
 from onnxzip.records import RunRecord, Verdict
 from onnxzip.report import checks as rows
+from onnxzip.report import exploration as points
 from onnxzip.report.console import headline, run_rows, verdict_rows
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
@@ -42,6 +44,19 @@ def checks(record: CheckRun) -> str:
         *_folded("Warnings", warnings),
     ]
     return _document(parts)
+
+
+def exploration(record: Exploration) -> str:
+    """One `explore`: a table with a row for each point, and the command line of each."""
+    table = [points.row(p) for p in record.points]
+    parts = [
+        f"## onnxzip explore: {_text(record.source)}",
+        _text(points.headline(record)),
+        _table(points.COLUMNS, table),
+    ]
+    parts += _folded("Notes", [*record.notes, *points.remarks(record)])
+    lines = [line for p, command in points.commands(record.points) for line in (f"# {p.name}", command)]
+    return _document([*parts, *(["\n".join(["```", *lines, "```"])] if lines else [])])
 
 
 def _conclusion(verdict: Verdict) -> Iterator[str]:
