@@ -69,13 +69,14 @@ def explore(
     config = Config() if config is None else config
     _check(config, time_limit, has_data=calibration is not None)
     started = time.monotonic()
-    loaded = load(model, keep_defaults=config.keep_defaults)
-    session = session_of(loaded, level="none")
-    data = samples_of(loaded, session, calibration, evaluation, config, tunes=True, made_up=False)
-    if (tuning := data.tuning) is None:
-        raise UsageError("explore needs calibration data: pass it (-c DATA on the command line)")
     limited = _Limited(observer)
-    ledger = Ledger(loaded, session, data.held_out, data.source, config, limited)
+    with observer.step("load model and data"):
+        loaded = load(model, keep_defaults=config.keep_defaults)
+        session = session_of(loaded, level="none")
+        data = samples_of(loaded, session, calibration, evaluation, config, tunes=True, made_up=False)
+        if (tuning := data.tuning) is None:
+            raise UsageError("explore needs calibration data: pass it (-c DATA on the command line)")
+        ledger = Ledger(loaded, session, data.held_out, data.source, config, limited)
     if ledger.unverified is not None:
         raise ModelError(
             f"{loaded.name}: there is nothing to explore, for nothing can be compared: {ledger.unverified}"

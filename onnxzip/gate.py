@@ -51,9 +51,10 @@ def compare(
     (True, False)
     """
     budget = budget or Budget()
-    before, after = load(original), load(candidate)
+    with observer.step("load both models"):
+        before, after = load(original), load(candidate)
+        sessions = session_of(before), session_of(after)
     found = differences(signature(before.model), signature(after.model))
-    sessions = session_of(before), session_of(after)
     if found:
         return Verdict(
             passed=False, verified=False, reasons=tuple(f"the interface differs: {d}" for d in found), data="none"

@@ -117,7 +117,7 @@ class Ledger:
             session = Session(candidate, level="none")
             if self._probe is None:
                 return None
-            metrics = self._probe.compare(session)
+            metrics = self._probe.compare(session, self.observer, "check that no number changed")
         except ModelError as error:
             return str(error)
         if self.unverified is not None or exact_problem(metrics, {}, self._types) is None:

@@ -79,14 +79,15 @@ def optimize(
     config = Config() if config is None else config
     if not isinstance(config, Config):
         raise UsageError(f"config must be an onnxzip.Config, not {type(config).__name__}")
-    loaded = load(model, keep_defaults=config.keep_defaults)
-    session = session_of(loaded, level="none")
-    preset = _preset(config, has_data=calibration is not None)
-    check_prune(config, has_data=calibration is not None)
-    _check_speed(config)
-    tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
-    data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
-    ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
+    with observer.step("load model and data"):
+        loaded = load(model, keep_defaults=config.keep_defaults)
+        session = session_of(loaded, level="none")
+        preset = _preset(config, has_data=calibration is not None)
+        check_prune(config, has_data=calibration is not None)
+        _check_speed(config)
+        tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
+        data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
+        ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
     try:
         exact_stages(ledger)
         _lossy_stages(ledger, data, preset, has_data=calibration is not None)
@@ -117,7 +118,9 @@ def _lossy_stages(ledger: Ledger, data: Samples, preset: Preset, *, has_data: bo
     if preset in ("weights8", "weights4"):
         _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
     if preset == "fp16":
-        _quantize(ledger, to_half(ledger.best, config))
+        with observer.step("convert to float16"):
+            choice = to_half(ledger.best, config)
+        _quantize(ledger, choice)
 
 
 def _preset(config: Config, *, has_data: bool) -> Preset:

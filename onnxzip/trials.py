@@ -128,7 +128,8 @@ class Candidates:
         if trial.preset == "int8":
             choice = quantize(base.model, data, config, observer)
         elif trial.preset == "fp16":
-            choice = to_half(base.model, config)
+            with observer.step("convert to float16"):
+                choice = to_half(base.model, config)
         else:
             choice = quantize_weights(base.model, config, data, observer)
         return Made(choice.model, "" if choice.model is not None else choice.summary)

@@ -58,23 +58,32 @@ def by_output_error(state: Analysis, roots: Ids, families: Sequence[Family], vie
         unique = {k.name: k for n in numbers for k in looks[n]}
         pairs = gather(state.model, list(unique.values()), view, "look at what layers read") if unique else {}
         found = {name: pair[0].joined(pair[1]) for name, pair in pairs.items()}
-        for n in numbers:
-            strange = _unseen(state, roots, families[n])
-            if strange is not None:
-                notes.append(f"{families[n].name}: stays, for {strange}")
-                continue
-            short = next((r for r in reads[n] if _too_few(r, found[_name(r)])), None)
-            if short is not None:
-                rows, width = found[_name(short)].count, _width(short) // short.groups
-                notes.append(
-                    f"{families[n].name}: stays, for {label(short.node)} reads {width} inputs and there are {rows} rows only"
-                )
-                continue
-            own = [reader for r in reads[n] for reader in _columns(r, found[_name(r)], roots, families[n])]
-            orders[n] = order = _order(families[n], own)
-            trials[n] = _trial(order, reads[n], found, roots, families[n])
+        with view.observer.step("rank channels", len(numbers)) as done:
+            for n in numbers:
+                why = _stays(state, roots, families[n], reads[n], found)
+                if why is None:
+                    own = [reader for r in reads[n] for reader in _columns(r, found[_name(r)], roots, families[n])]
+                    orders[n] = order = _order(families[n], own)
+                    trials[n] = _trial(order, reads[n], found, roots, families[n])
+                else:
+                    notes.append(f"{families[n].name}: stays, for {why}")
+                done()
     few = Few(view.data, every(view.data))
     return Ranked(tuple(scaled(state.model, orders, trials, few, view)), tuple(notes))
+
+
+def _stays(
+    state: Analysis, roots: Ids, family: Family, reads: Sequence[Read], found: Mapping[str, Moments]
+) -> str | None:
+    """Why a family cannot be ranked by what was seen, or None."""
+    strange = _unseen(state, roots, family)
+    if strange is not None:
+        return strange
+    short = next((r for r in reads if _too_few(r, found[_name(r)])), None)
+    if short is None:
+        return None
+    rows, width = found[_name(short)].count, _width(short) // short.groups
+    return f"{label(short.node)} reads {width} inputs and there are {rows} rows only"
 
 
 def by_magnitude(state: Analysis, roots: Ids, families: Sequence[Family]) -> Ranked:

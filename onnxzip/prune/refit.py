@@ -56,17 +56,19 @@ def refit(original: ir.Model, state: Analysis, kept: Mapping[str, Kept], view: V
     fits, notes = plan(state, kept)
     names = edit.Names(state.model)
     done = 0
-    for part in _within_memory(fits, lambda f: 4 * view.rows * f.channels):  # one pass over the original for each
-        stored = _targets(original, part, view)
-        for level in dict.fromkeys(f.level for f in part):
-            own = [f for f in part if f.level == level]
-            for together in _within_memory(own, lambda f: f.look.bytes):
-                found = _look(state.model, together, stored, view)
-                for fit in together:
-                    why = _solve(state, fit, found[fit.look.name], names)
-                    if why:
-                        notes.append(f"{label(fit.read.node)}: not re-fitted, for {why}")
-                    done += not why
+    with view.observer.step("re-fit layers", len(fits)) as advance:
+        for part in _within_memory(fits, lambda f: 4 * view.rows * f.channels):  # one pass over the original for each
+            stored = _targets(original, part, view)
+            for level in dict.fromkeys(f.level for f in part):
+                own = [f for f in part if f.level == level]
+                for together in _within_memory(own, lambda f: f.look.bytes):
+                    found = _look(state.model, together, stored, view)
+                    for fit in together:
+                        why = _solve(state, fit, found[fit.look.name], names)
+                        if why:
+                            notes.append(f"{label(fit.read.node)}: not re-fitted, for {why}")
+                        done += not why
+                        advance()
     return done, notes
 
 
@@ -114,7 +116,7 @@ def _look(model: ir.Model, fits: Sequence[Fit], stored: _Stored, view: View) -> 
         model,
         [f.look for f in fits],
         view,
-        "re-fit",
+        "look at the pruned model",
         outputs={f.look.name: f.channels for f in fits},
         more=[f.shortcut for f in fits if f.shortcut is not None],
         targets=targets,

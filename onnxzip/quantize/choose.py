@@ -63,7 +63,8 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
             bound = Bound(started + config.search_time)
             search = Search(recipes, data, config.budget, bound, _timer(config, row, data), observer)
             recipe, did = search.run(recipe, error)
-        plan, findings = recipes.settled(recipe)
+        with observer.step("look at what onnxruntime makes of it"):
+            plan, findings = recipes.settled(recipe)
     except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
         return Choice(None, None, f"not quantized: {error}")
     return put_in(model, plan, (*did, *(f"{f.op} {f.node!r}: {f.reason}" for f in findings)))

@@ -63,11 +63,12 @@ def quantize_weights(
             four, notes = _four_bits(model, layers, seen, data, observer)
         else:
             notes = (f"weights have 8 bits, not 4: {problem}",)
-    names = [y.weight.initializer for y in layers]
-    weights = tuple(
-        four.get(n) or in_eight_bits(y, seen.get(_name(y)), limit) for n, y in zip(names, layers, strict=True)
-    )
-    return put_in(model, dataclasses.replace(plan, weights=weights, notes=(*plan.notes, *notes)))
+    weights: list[Weight] = []
+    with observer.step("round weights", len(layers)) as done:
+        for layer in layers:
+            weights.append(four.get(layer.weight.initializer) or in_eight_bits(layer, seen.get(_name(layer)), limit))
+            done()
+    return put_in(model, dataclasses.replace(plan, weights=tuple(weights), notes=(*plan.notes, *notes)))
 
 
 def _seen(model: ir.Model, layers: Sequence[Layer], data: Iterable[Batch], observer: Observer) -> Mapping[str, Pair]:
@@ -91,7 +92,11 @@ def _four_bits(
         able = {n: y for n, y in able.items() if n not in windows}
         notes = (f"{len(windows)} Conv keep weights of 8 bits: without data, 4 would cost too much",) if windows else ()
         return {n: in_four_bits(y, None) for n, y in able.items()}, notes
-    four = {n: in_four_bits(y, seen.get(_name(y))) for n, y in able.items()}
+    four: dict[str, Weight] = {}
+    with observer.step("round weights to 4 bits", len(able)) as done:
+        for name, layer in able.items():
+            four[name] = in_four_bits(layer, seen.get(_name(layer)))
+            done()
     error = errors(model, {n: _content(able[n], w) for n, w in four.items()}, data, observer)
     saved = {n: able[n].content.size * 4 // 8 for n in four}
     back = back_to_eight(error, saved)

@@ -158,12 +158,14 @@ class Recipes:
         """The recipe with the method whose plan costs the outputs least on the data that was seen, and its error."""
         plans: dict[str, QuantPlan] = {}
         errors: dict[str, float] = {}
-        for method in METHODS:
-            recipe = Recipe(method, keep)
-            plan = self._formed(recipe)
-            same = next((m for m, p in plans.items() if p.sites == plan.sites), None)
-            plans[method] = plan
-            errors[method] = errors[same] if same else self.error(self.make(recipe)[1], data, observer)
+        with observer.step("choose ranges and round weights", len(METHODS)) as done:
+            for method in METHODS:
+                recipe = Recipe(method, keep)
+                plan = self._formed(recipe)
+                same = next((m for m, p in plans.items() if p.sites == plan.sites), None)
+                plans[method] = plan
+                errors[method] = errors[same] if same else self.error(self.make(recipe)[1], data, observer)
+                done()
         limit = min(errors.values()) * 10 ** (MARGIN_DB / 10)
         method = next(m for m in METHODS if errors[m] <= limit)
         return self._entrance(Recipe(method, keep), errors[method], data, observer)

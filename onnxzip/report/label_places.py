@@ -17,7 +17,11 @@ _STEPS = (1.0, 2.2, 3.6, 5.0, 6.6, 8.5, 11.0)
 
 
 def places(
-    points: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], frame: Box, gap: float
+    points: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[float, float]],
+    frame: Box,
+    gap: float,
+    also: Sequence[tuple[float, float]] = (),
 ) -> list[Box]:
     """A box for each label.
 
@@ -25,12 +29,14 @@ def places(
         points: where the points are.
         sizes: width and height of each label.
         frame: what labels must stay in.
-        gap: distance of a label from its point, and half the width of a point's own box.
+        gap: distance of a label from its point; a point's own box reaches 0.7 of it.
+        also: further points that no label may lie on.
 
     >>> places([(5, 5), (5, 5)], [(4, 1), (4, 1)], (0, 0, 20, 10), 1)  # the second goes to the other side
     [(6.0, 4.5, 10.0, 5.5), (0.0, 4.5, 4.0, 5.5)]
     """
-    taken = [(x - gap / 2, y - gap / 2, x + gap / 2, y + gap / 2) for x, y in points]
+    reach = 0.7 * gap
+    taken = [(x - reach, y - reach, x + reach, y + reach) for x, y in (*points, *also)]
     found: list[Box] = []
     for (x, y), (width, height) in zip(points, sizes, strict=True):
         tries = [_beside(x, y, width, height, side, gap * step) for step in _STEPS for side in _SIDES]

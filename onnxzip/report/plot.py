@@ -87,12 +87,14 @@ def _figure(record: Exploration, points: Sequence[Point], panels: Sequence[Any])
         marks = [Mark(p, value(p), _y(record, p), interval(p) if interval else None) for p in points]
         _dress(axis, title, (low, high))
         _budget(axis, record)
-        _draw(axis, record, marks, original=100.0 if direction < 0 else 1.0)
+        _draw(axis, marks, (_original(direction), _equal(record)))
         _join(axis, marks, direction)
+    axes[0].set_yticks([t for t in axes[0].get_yticks() if low <= t <= _equal(record) + 1e-9])
     axes[0].set_ylabel(_words(record), fontsize=9, color=MUTED)
     canvas.draw()
-    for axis, (_, value, _, _) in zip(axes, panels, strict=True):
-        _label(axis, canvas, [(p, value(p), _y(record, p)) for p in sorted(points, key=lambda p: not p.on_front)])
+    for axis, (_, value, _, direction) in zip(axes, panels, strict=True):
+        ordered = [(p, value(p), _y(record, p)) for p in sorted(points, key=lambda p: not p.on_front)]
+        _label(axis, canvas, ordered, (_original(direction), _equal(record)))
     return figure
 
 
@@ -108,9 +110,8 @@ def _dress(axis: Axes, title: str, bounds: tuple[float, float]) -> None:
         spine.set_color(OTHER)
 
 
-def _draw(axis: Axes, record: Exploration, marks: Sequence[Mark], *, original: float) -> None:
-    best = 100.0 if _has_decisions(record) else SAME_DB
-    axis.plot([original], [best], marker="+", markersize=11, color=INK, linestyle="none", zorder=2)
+def _draw(axis: Axes, marks: Sequence[Mark], original: tuple[float, float]) -> None:
+    axis.plot([original[0]], [original[1]], marker="+", markersize=11, color=INK, linestyle="none", zorder=2)
     for m in marks:
         ink = MISSED if not m.point.passed else FRONT if m.point.on_front else OTHER
         if m.interval is not None:
@@ -136,10 +137,13 @@ def _budget(axis: Axes, record: Exploration) -> None:
         axis.axhline(scale * limit, color=MISSED, linewidth=0.9, linestyle=(0, (4, 3)), alpha=0.7, zorder=1)
 
 
-def _label(axis: Axes, canvas: Any, points: Sequence[tuple[Point, float, float]]) -> None:
+def _label(
+    axis: Axes, canvas: Any, points: Sequence[tuple[Point, float, float]], original: tuple[float, float]
+) -> None:
     """Names beside the points, those of the front first; a thin line leads to a label that is not close."""
     pixels = canvas.figure.dpi / 72
     where = [tuple(map(float, axis.transData.transform((x, y)))) for _, x, y in points]
+    left, up = map(float, axis.transData.transform(original))
     sizes = []
     for p, _, _ in points:
         text = axis.text(0, 0, p.name, fontsize=8)
@@ -147,7 +151,7 @@ def _label(axis: Axes, canvas: Any, points: Sequence[tuple[Point, float, float]]
         text.remove()
         sizes.append((extent.width + 2, extent.height + 2))
     frame = axis.get_window_extent()
-    boxes = places(where, sizes, (frame.x0, frame.y0, frame.x1, frame.y1), 7 * pixels)  # type: ignore[arg-type]
+    boxes = places(where, sizes, (frame.x0, frame.y0, frame.x1, frame.y1), 7 * pixels, [(left, up)])  # type: ignore[arg-type]
     back = axis.transData.inverted().transform
     for (point, x, y), (px, py), box in zip(points, where, boxes, strict=True):
         middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
@@ -175,12 +179,22 @@ def _y(record: Exploration, point: Point) -> float:
     return min(SAME_DB, max(point.sqnr_db or 0.0, -20.0))
 
 
+def _original(direction: int) -> float:
+    """Where the original lies along x: all of its size, once its speed."""
+    return 100.0 if direction < 0 else 1.0
+
+
+def _equal(record: Exploration) -> float:
+    """Where it lies along y."""
+    return 100.0 if _has_decisions(record) else SAME_DB
+
+
 def _words(record: Exploration) -> str:
     return "same decisions, %" if _has_decisions(record) else f"SQNR, dB (equal: {SAME_DB:.0f})"
 
 
 def _bounds(record: Exploration, points: Sequence[Point]) -> tuple[float, float]:
-    values = [_y(record, p) for p in points] + [100.0 if _has_decisions(record) else SAME_DB]
+    values = [_y(record, p) for p in points] + [_equal(record)]
     room = max(max(values) - min(values), 1.0)
     return min(values) - 0.14 * room, max(values) + 0.12 * room
 

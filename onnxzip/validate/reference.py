@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Reference:
         weakref.finalize(self, self._file.close)
         self.samples = self.batches = 0
         self.deterministic = True
-        with observer.step("run the original", None) as done:
+        with observer.step("run the original", _count(data)) as done:
             for batch in data:
                 outputs = session.run(batch)
                 if self.batches == 0 and repeat:
@@ -80,6 +80,12 @@ class Reference:
                     accumulator.add(expected[name], actual[name])
                 done()
         return tuple(a.result() for a in accumulators.values())
+
+
+def _count(data: Iterable[Batch]) -> int | None:
+    """How many batches there are, where that is known."""
+    known = getattr(data, "batches", None)
+    return known if isinstance(known, int) else len(data) if isinstance(data, Sized) else None
 
 
 def _samples(batch: Batch) -> int:
