@@ -12,7 +12,7 @@ import typer
 from onnxzip.checked import CheckRun
 from onnxzip.cli import options, output
 from onnxzip.cli.guard import MISSED, WRONG, complain, guarded
-from onnxzip.errors import UsageError
+from onnxzip.errors import Interrupted
 from onnxzip.settings import ModelSettings, choose, find, read
 
 Names = Annotated[
@@ -51,8 +51,13 @@ def check(
     from onnxzip.report.checks import summary
 
     for path in (e.out for e in entries if e.out is not None):
-        _make_folder(path.parent)
-    record = run(entries, file, observer=observer(quiet=quiet))
+        output.make_folder(path.parent)
+    try:
+        record = run(entries, file, observer=observer(quiet=quiet))
+    except Interrupted as stop:
+        if not quiet and isinstance(stop.done, CheckRun):
+            output.show(summary(stop.done))
+        raise
     if not quiet:
         output.show(summary(record))  # before the reports, which may not fit on the disk
     _report(record, json, junit, markdown or output.step_summary())
@@ -79,13 +84,6 @@ def _check_files(entries: Sequence[ModelSettings], reports: Sequence[Path | None
     results = [e.out for e in entries]
     output.check_side_files(reports, (file, *models, *data, *results), force=force)
     output.check_side_files(results, (file, *models, *data), force=force, new_folders=True)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: the folder cannot be made ({error.strerror or error})") from error
 
 
 def _report(record: CheckRun, json: Path | None, junit: Path | None, markdown: Path | None) -> None:

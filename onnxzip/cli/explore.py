@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from onnxzip.cli import options, output
 from onnxzip.cli.guard import MISSED, complain, guarded
 from onnxzip.cli.options import DEFAULT
 from onnxzip.config import Budget, Config
-from onnxzip.errors import UsageError
+from onnxzip.errors import Interrupted, UsageError
 from onnxzip.explored import Exploration
 
 TimeLimit = Annotated[
@@ -66,7 +67,9 @@ def explore(
 
     Needs data (-c). Points that miss the budget are shown too; the exit code is 0 when some point holds it, else 1.
     """
-    _check_files(model, (json, None if output.is_step_summary(markdown) else markdown), plot, save_all, force=force)
+    read = (model, *(Path(d) for d in (calibration, evaluation) if d))
+    reports = (json, None if output.is_step_summary(markdown) else markdown)
+    _check_files(read, reports, plot, save_all, force=force)
     config = Config(
         target=target,  # type: ignore[arg-type]
         objective=objective,  # type: ignore[arg-type]
@@ -91,15 +94,21 @@ def explore(
     from onnxzip.exploration import explore as run
     from onnxzip.report.exploration import headline, summary
 
-    record = run(
-        model,
-        calibration,
-        evaluation=evaluation,
-        config=config,
-        time_limit=time_limit,
-        save_to=save_all,
-        observer=observer(quiet=quiet),
-    )
+    watch = observer(quiet=quiet)
+    try:
+        record = run(
+            model,
+            calibration,
+            evaluation=evaluation,
+            config=config,
+            time_limit=time_limit,
+            save_to=save_all,
+            observer=watch,
+        )
+    except Interrupted as stop:
+        if not quiet and isinstance(stop.done, Exploration):
+            output.show(summary(stop.done))
+        raise
     if not quiet:
         output.show(summary(record))  # before the reports, which may not fit on the disk
     _report(record, json, markdown, plot)
@@ -109,22 +118,27 @@ def explore(
 
 
 def _check_files(
-    model: Path, reports: tuple[Path | None, ...], plot: Path | None, save_all: Path | None, *, force: bool
+    read: Sequence[Path | None],
+    reports: Sequence[Path | None],
+    plot: Path | None,
+    save_all: Path | None,
+    *,
+    force: bool,
 ) -> None:
-    """What is written is known before any work is done."""
-    names: list[Path] = []
+    """What is written, and whether it can be, is known before any work is done."""
+    if plot is not None and plot.suffix.lower().removeprefix(".") not in FORMATS:
+        raise UsageError(f"{plot}: a plot is written as .svg or .png. Give the file such a name.")
+    output.check_side_files((*reports, plot), read, force=force)
     if save_all is not None:
         from onnxzip.trials import TRIALS, file_name
 
-        names = [save_all / file_name(model, t) for t in TRIALS]
-    output.check_side_files((*reports, plot, *names), (model,), force=force, new_folders=False)
-    if plot is None:
-        return
-    if plot.suffix.lower().removeprefix(".") not in FORMATS:
-        raise UsageError(f"{plot}: a plot is written as .svg or .png. Give the file such a name.")
-    from onnxzip.report.plot import check_plot
+        names = [save_all / file_name(read[0], t) for t in TRIALS]
+        output.check_side_files(names, (*read, *reports, plot), force=force, new_folders=True)
+        output.make_folder(save_all)
+    if plot is not None:
+        from onnxzip.report.plot import check_plot
 
-    check_plot()
+        check_plot()
 
 
 def _report(record: Exploration, json: Path | None, markdown: Path | None, plot: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from onnxzip import __version__
-from onnxzip.errors import OnnxzipError, PassError
+from onnxzip.errors import Interrupted, OnnxzipError, PassError
 
 PASSED, MISSED, WRONG, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -36,7 +36,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             complain("there is not enough memory for this model and data")
             raise typer.Exit(WRONG) from error
         except KeyboardInterrupt as error:
-            complain("interrupted")
+            complain(_interrupted(error))
             raise typer.Exit(INTERRUPTED) from error
         except (typer.Exit, typer.Abort):
             raise
@@ -49,6 +49,15 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 def complain(message: str) -> None:
     """One line on standard error."""
     typer.echo(f"onnxzip: error: {' '.join(message.split())}", err=True)
+
+
+def _interrupted(error: KeyboardInterrupt) -> str:
+    """What was done before, where that is known; commands with a table of their own have shown it."""
+    done = error.done if isinstance(error, Interrupted) else None
+    if not isinstance(done, tuple):
+        return "interrupted"
+    stages = "; ".join(f"{s.name}: {s.summary}" for s in done) or "nothing"
+    return f"interrupted, no model was written. Done before: {stages}"
 
 
 def _internal(error: Exception) -> typer.Exit:

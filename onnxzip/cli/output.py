@@ -85,6 +85,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         ) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that results go to.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: the folder cannot be made ({error.strerror or error})") from error
+
+
 def step_summary() -> Path | None:
     """The file that GitHub shows beside a workflow's step, where this runs in one."""
     name = os.environ.get("GITHUB_STEP_SUMMARY")

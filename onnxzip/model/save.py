@@ -149,9 +149,15 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
         proto = to_shallow_proto(copy)
         for tensor in _external_protos(proto.graph):
             next(e for e in tensor.external_data if e.key == "location").value = final.name
+        new = not final.exists()
         data.replace(final)
-        with replacing(target) as temporary:
-            temporary.write_bytes(proto.SerializeToString(deterministic=True))
+        try:
+            with replacing(target) as temporary:
+                temporary.write_bytes(proto.SerializeToString(deterministic=True))
+        except BaseException:  # Ctrl-C too: data without its model is of no use to anybody
+            if new:
+                final.unlink(missing_ok=True)
+            raise
     return target, final
 
 

@@ -47,7 +47,7 @@ def headline(record: Exploration) -> str:
     """How many points there are, and which of those that hold the budget are best."""
     judged = [p for p in record.points if p.state == "judged"]
     left = sum(p.state == "not run" for p in record.points)
-    parts = [f"{len(judged)} points in {record.seconds:.0f} s, {sum(p.on_front for p in judged)} on the front"]
+    parts = [f"{len(judged)} point{'' if len(judged) == 1 else 's'} in {record.seconds:.0f} s, {sum(p.on_front for p in judged)} on the front"]
     parts += [f"{left} not run"] if left else []
     parts += ["interrupted"] if record.interrupted else []
     if record.smallest is None:

@@ -217,8 +217,8 @@ def test_output_that_is_not_a_terminal_holds_no_control_codes(small):
     run = subprocess.run(
         [sys.executable, "-m", "onnxzip", "optimize", str(small)], capture_output=True, text=True, check=True
     )
-    assert "\x1b" not in run.stdout + run.stderr
-    assert run.stderr == ""
+    assert "\x1b" not in run.stdout
+    assert all(c.isprintable() or c == "\n" for c in run.stderr)  # a line for each step that took long, if any did
 
 
 def test_help_does_not_import_what_is_slow():
