@@ -47,7 +47,9 @@ def headline(record: Exploration) -> str:
     """How many points there are, and which of those that hold the budget are best."""
     judged = [p for p in record.points if p.state == "judged"]
     left = sum(p.state == "not run" for p in record.points)
-    parts = [f"{len(judged)} point{'' if len(judged) == 1 else 's'} in {record.seconds:.0f} s, {sum(p.on_front for p in judged)} on the front"]
+    parts = [
+        f"{len(judged)} point{'' if len(judged) == 1 else 's'} in {record.seconds:.0f} s, {sum(p.on_front for p in judged)} on the front"
+    ]
     parts += [f"{left} not run"] if left else []
     parts += ["interrupted"] if record.interrupted else []
     if record.smallest is None:
@@ -75,7 +77,7 @@ def commands(points: Sequence[Point]) -> list[tuple[Point, str]]:
 
 def summary(record: Exploration) -> RenderableType:
     """The table, remarks, commands, and the conclusion. It fits into 80 columns."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for name in SHOWN:
         table.add_column("" if name == "point" else name, justify="left" if name in ("point", "budget") else "right")
     for point in record.points:

@@ -56,7 +56,7 @@ def exploration(record: Exploration) -> str:
     ]
     parts += _folded("Notes", [*record.notes, *points.remarks(record)])
     lines = [line for p, command in points.commands(record.points) for line in (f"# {p.name}", command)]
-    return _document([*parts, *(["\n".join(["```", *lines, "```"])] if lines else [])])
+    return _document([*parts, *_code(lines)])
 
 
 def _conclusion(verdict: Verdict) -> Iterator[str]:
@@ -82,6 +82,12 @@ def _folded(title: str, lines: Sequence[str]) -> list[str]:
         return []
     content = "\n".join(f"- {_text(line)}" for line in lines)
     return [f"<details><summary>{title} ({len(lines)})</summary>\n\n{content}\n\n</details>"]
+
+
+def _code(lines: Sequence[str]) -> list[str]:
+    """A block of text as it is, in a fence that nothing in it closes."""
+    fence = "`" * max([3, *(len(run) + 1 for line in lines for run in re.findall("`+", line))])
+    return ["\n".join([fence, *lines, fence])] if lines else []
 
 
 def _text(text: str) -> str:

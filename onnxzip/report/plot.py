@@ -79,7 +79,9 @@ def _figure(record: Exploration, points: Sequence[Point], panels: Sequence[Any])
     canvas: Any = FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     figure.subplots_adjust(left=0.13 / len(panels), right=0.985, top=0.86, bottom=0.13, wspace=0.05)
-    figure.text(0.012, 0.955, _short(record.source), fontsize=12, fontweight="bold", color=INK, va="center")
+    figure.text(
+        0.012, 0.955, _short(record.source), fontsize=12, fontweight="bold", color=INK, va="center", parse_math=False
+    )
     legend = "filled: on the front of size, speed and fidelity · ring: another is better · red: misses the budget · +: original"
     figure.text(0.012, 0.905, f"{size(record.bytes)} · {legend}", fontsize=8, color=MUTED, va="center")
     low, high = _bounds(record, points)

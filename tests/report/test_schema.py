@@ -10,18 +10,20 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
-from onnxzip import checks, optimize
+from onnxzip import checks, explore, optimize
 from onnxzip.checked import Checked, CheckRun, Comparison
 from onnxzip.config import Budget, Config
+from onnxzip.explored import Exploration, Point
 from onnxzip.gate import compare
 from onnxzip.records import OutputMetrics, RunRecord, Verdict
 from onnxzip.report.document import SCHEMA, plain, to_json
 from onnxzip.settings import ModelSettings
 from onnxzip.versions import versions
-from tests.report.records import gate, verdict
+from tests.report.records import exploration, gate, verdict
 
 jsonschema = pytest.importorskip("jsonschema")
 ROOT = Path(__file__).parents[2]
@@ -83,6 +85,9 @@ def test_real_reports_are_valid(model, tmp_path):
     )
     assert problems(to_json(checks.check(entries, Path("onnxzip.toml")))) == []
     assert problems(to_json(gate())) == []
+    assert problems(to_json(exploration())) == []
+    data = [{"x": np.eye(3, dtype=np.float32) + i} for i in range(6)]
+    assert problems(to_json(explore(model, data, config=Config(measure_speed=False)))) == []
 
 
 @pytest.mark.parametrize(
@@ -117,6 +122,8 @@ def test_readers_bear_keys_that_come_later():
         (RunRecord, "optimize", {"schema", "kind"}),
         (Checked, "Checked", {"outcome", "accepted", "reasons"}),
         (CheckRun, "check", {"schema", "kind", "passed"}),
+        (Point, "Point", {"passed"}),
+        (Exploration, "explore", {"schema", "kind", "smallest", "fastest"}),
     ],
 )
 def test_the_keys_of_the_schema_are_the_fields(kind, name, more):
