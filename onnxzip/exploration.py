@@ -2,7 +2,8 @@
 
 The original is run once and rewritten once; each trial (`trials.py`) starts from the exact result, is made on the tuning part of the data and judged
 on the held-out part by the same ledger as in `optimize`. A trial is begun only where it is expected to end in time: making the last model of its
-kind took so long, plus what the last verdict took. The first of a kind is begun where there is time for its verdict, and given up at the limit.
+kind took so long, plus what the last verdict took. The first of a kind is begun where there is time for its verdict, and given up at the limit: at the
+end of the unit of work (a batch, a layer) in which that falls.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onnxzip.checked import problems
 from onnxzip.explored import Exploration, Point
 from onnxzip.report.words import decibels, share, size
 
@@ -64,8 +65,10 @@ def remarks(record: Exploration) -> Iterator[str]:
     for point in record.points:
         for note in (*point.notes, *([f"the same model as {point.same_as}"] if point.same_as else [])):
             told.setdefault(note, []).append(point.name)
-        if point.verdict is not None and not point.passed:
-            told.setdefault(point.verdict.reasons[0] if point.verdict.reasons else "undecided", []).append(point.name)
+        if point.verdict is None or point.same_as is not None:
+            continue
+        for problem in (*problems(point.verdict), *point.verdict.warnings):
+            told.setdefault(problem, []).append(point.name)
     yield from (f"{', '.join(names)}: {note}" for note, names in told.items())
 
 
