@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import functools
 import platform
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.machinery import ExtensionFileLoader
+from types import FrameType
 from typing import ParamSpec, TypeVar
 
 import typer
 
 from onnxzip import __version__
 from onnxzip.errors import Interrupted, OnnxzipError, PassError
+
+IMPORTING = 0.05
+"""Seconds after which Ctrl-C in the loading of an extension module is tried again."""
 
 PASSED, MISSED, WRONG, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -26,7 +35,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with _patiently():
+                return command(*args, **kwargs)
         except PassError as error:
             raise _internal(error) from error
         except OnnxzipError as error:
@@ -44,6 +54,32 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise _internal(error) from error
 
     return run
+
+
+@contextlib.contextmanager
+def _patiently() -> Iterator[None]:
+    """Ctrl-C waits until an extension module is loaded: some that are interrupted there take the whole process down."""
+    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not own or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Raise where that is safe; else come again."""
+    at = frame
+    while at is not None:
+        if isinstance(at.f_locals.get("self"), ExtensionFileLoader):
+            again = threading.Timer(IMPORTING, _thread.interrupt_main)
+            again.daemon = True
+            return again.start()
+        at = at.f_back
+    raise KeyboardInterrupt
 
 
 def complain(message: str) -> None:

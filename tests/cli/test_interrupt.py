@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 
 import pytest
+import typer
 
+from onnxzip.cli.guard import guarded
 from onnxzip.errors import ModelError
 from onnxzip.model import save as saving
 from onnxzip.model.load import load
@@ -102,6 +107,44 @@ def test_check_shows_the_models_so_far(run, tmp_path):
     assert "check: 1 of 1 models passed" in done.stdout
     assert "first" in done.stdout
     assert "second" not in done.stdout
+
+
+class Slow(ExtensionFileLoader):
+    """Loads an extension module during which the user has had enough."""
+
+    def load(self, seconds: float) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(seconds)
+        return "whole"
+
+
+def test_an_extension_module_is_loaded_whole_and_what_comes_after_it_is_interrupted(monkeypatch):
+    """Some abort the process when they are interrupted."""
+    monkeypatch.setattr(signal, "default_int_handler", signal.getsignal(signal.SIGINT))
+    done: list[str] = []
+
+    @guarded
+    def command() -> None:
+        done.append(Slow("name", "path").load(0.15))
+        time.sleep(5)
+        done.append("slept")
+
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    assert caught.value.exit_code == 130
+    assert done == ["whole"]
+
+
+def test_a_command_leaves_the_handler_as_it_was(monkeypatch):
+    def own(*_: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        guarded(lambda: None)()
+        assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_quiet_says_only_that_it_was_interrupted(run):
