@@ -47,6 +47,8 @@ def word(point: Point) -> str:
 def headline(record: Exploration) -> str:
     """How many points there are, and which of those that hold the budget are best."""
     judged = [p for p in record.points if p.state == "judged"]
+    if not judged and record.interrupted:
+        return f"interrupted after {record.seconds:.0f} s, before the first point"
     left = sum(p.state == "not run" for p in record.points)
     parts = [
         f"{len(judged)} point{'' if len(judged) == 1 else 's'} in {record.seconds:.0f} s, {sum(p.on_front for p in judged)} on the front"

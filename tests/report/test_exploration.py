@@ -59,6 +59,7 @@ def test_notes_that_say_the_same_are_one():
 
 def test_nothing_that_holds_the_budget_and_an_interrupt_are_in_the_conclusion():
     missed = exploration(points=(exploration().points[4],), interrupted=True)
+    assert report.headline(exploration(points=(), interrupted=True)) == "interrupted after 31 s, before the first point"
     assert report.headline(missed) == "1 point in 31 s, 0 on the front, interrupted; none holds the budget"
 
 
