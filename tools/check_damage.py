@@ -66,7 +66,11 @@ def places(model: onnx.ModelProto, damage: str) -> list[tuple[int, str]]:
         floats = [k in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16) for k in kinds]
         large = [i in weights and np.prod(weights[i].dims) > 1 for i in node.input]
         if (
-            (damage in ("weight", "tensor") and node.op_type in WEIGHTED and any(f and n for f, n in zip(floats, large, strict=True)))
+            (
+                damage in ("weight", "tensor")
+                and node.op_type in WEIGHTED
+                and any(f and n for f, n in zip(floats, large, strict=True))
+            )
             or (damage == "relu" and node.op_type in ACTIVATIONS and node.output[0] not in heads)
             or (damage == "scale" and node.op_type == "DequantizeLinear" and floats[1])
             or (damage == "channel" and node.op_type == "DequantizeLinear" and floats[1] and large[1])
@@ -184,7 +188,13 @@ def check(path: Path, kind: str, clean: onnx.ModelProto, most: int, *, loud: boo
     good = not suspects
     figures = f"{len(sound.layers)} values, {suspects} suspect, {time.perf_counter() - start:.1f} s"
     words = "passed" if sound.passed else "FAILED"
-    print(f"{path.stem[:36]:36} {kind:8} {'sound':8} {words}: {figures}", *sound.reasons, *sound.warnings[1:], sep="; ", flush=True)
+    print(
+        f"{path.stem[:36]:36} {kind:8} {'sound':8} {words}: {figures}",
+        *sound.reasons,
+        *sound.warnings[1:],
+        sep="; ",
+        flush=True,
+    )
     for damage in ("weight", "tensor", "relu", "scale", "channel", "output"):
         failed, ranks, idle, missed = 0, [], 0, []
         for copy, tensor in damaged(clean, damage, most):
@@ -201,7 +211,11 @@ def check(path: Path, kind: str, clean: onnx.ModelProto, most: int, *, loud: boo
         if ranks or idle:
             good = good and failed == len(ranks)
             note = f", {idle} without effect" if idle else ""
-            print(f"{'':36} {'':8} {damage:8} {failed} of {len(ranks)} failed, rank {max(ranks, default=0)}{note}", *missed, flush=True)
+            print(
+                f"{'':36} {'':8} {damage:8} {failed} of {len(ranks)} failed, rank {max(ranks, default=0)}{note}",
+                *missed,
+                flush=True,
+            )
     return good
 
 
@@ -209,7 +223,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", nargs="*", default=[], help="parts of names; the default is all")
-    parser.add_argument("--candidates", nargs="*", default=["copy", "exact", "onnxsim", "int8", "weights8", "weights4", "fp16"])
+    parser.add_argument(
+        "--candidates", nargs="*", default=["copy", "exact", "onnxsim", "int8", "weights8", "weights4", "fp16"]
+    )
     parser.add_argument("--places", type=int, default=3)
     parser.add_argument("--loud", action="store_true", help="one line for each damaged model")
     arguments = parser.parse_args()

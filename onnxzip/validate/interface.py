@@ -57,7 +57,7 @@ def _differs(word: str, slot: Slot, other: Slot) -> str:
         return f"{what}: another element type. Export both with the same one, or put a Cast at the {word}"
     if shape is None or other_shape is None:
         return f"{what}: another kind of value"
-    if len(shape) == len(other_shape) > 2 and shape != other_shape and _sizes(shape) == _sizes(other_shape):  # noqa: PLR2004
+    if len(shape) == len(other_shape) > 2 and shape != other_shape and _sizes(shape) == _sizes(other_shape):
         return f"{what}: another layout, the same axes in another order. Export both in the same one, or put a Transpose at the {word}"
     return f"{what}: another shape. Export both with the same sizes and dynamic axes"
 

@@ -113,7 +113,7 @@ def _move(value: ir.Value, rng: np.random.Generator) -> None:
 
 def _is_zero_point(node: ir.Node, index: int) -> bool:
     """Whether a node reads its zero point there."""
-    return index == 2 and is_op(node, "QuantizeLinear", "DequantizeLinear")  # noqa: PLR2004 - its place in the operator
+    return index == 2 and is_op(node, "QuantizeLinear", "DequantizeLinear")
 
 
 def _is_pair(node: ir.Node) -> bool:
@@ -127,7 +127,7 @@ def _is_pair(node: ir.Node) -> bool:
 
 
 def _third(node: ir.Node) -> ir.Value | None:
-    return node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004
+    return node.inputs[2] if len(node.inputs) > 2 else None
 
 
 def _same(left: ir.Value | None, right: ir.Value | None) -> bool:

@@ -50,7 +50,7 @@ def _badness(error: LayerError) -> float:
 
 
 def _reason(e: LayerError) -> str:
-    where = e.node if len(e.nodes) < 2 else f"{e.node} or what comes right before it ({', '.join(e.nodes[-4:-1])})"  # noqa: PLR2004
+    where = e.node if len(e.nodes) < 2 else f"{e.node} or what comes right before it ({', '.join(e.nodes[-4:-1])})"
     if e.born_db is None:
         return f"output {e.name!r} is another one, and {where} is where that begins"
     return f"{where} was changed: it adds an error of {_db(e.born_db)} to {e.name!r}{_excuse(e)}"
