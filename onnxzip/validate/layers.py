@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.constants import parameters
 from onnxzip.model.walk import is_op, label
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import LayerError
@@ -43,6 +42,9 @@ MOST_NODES = 12
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})
 """Operators with weights that training changes."""
 
+PRUNED = 4
+"""Where channels were pruned, one layer in so many with other weights says that others were re-fitted."""
+
 FEW = 4
 """Layers below which most of them may be damaged."""
 
@@ -60,9 +62,16 @@ _INTEGER = (
 
 @dataclass(frozen=True)
 class Depth:
-    """The layers in the order of the original, and what keeps them from being judged, or None."""
+    """The layers in the order of the original.
+
+    Attributes:
+        layers: their errors.
+        pruned: names of those between whose nearest matched values something is smaller than in the original: they may be pruned and re-fitted.
+        other_weights: why the candidate is no rewrite at all, or None.
+    """
 
     layers: tuple[LayerError, ...]
+    pruned: frozenset[str]
     other_weights: str | None
 
 
@@ -83,6 +92,8 @@ class _Looker:
         self.sides = tuple(Side(m, sketches(m, feeds[0])) for m in (original, candidate))
         self.step = HALF_STEP if has_halves(candidate) else FLOAT_STEP
         self.pairs = match(*self.sides)
+        before, after = (side.sketches for side in self.sides)
+        self.narrower = {n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)}
         known = {p.name for p in self.pairs}
         made = [{o.name for n in m.graph if not is_op(n, "Constant") for o in n.outputs} for m in (original, candidate)]
         self.opaque = [n for v in original.graph.outputs if (n := v.name or "") in made[0] & made[1] and n not in known]
@@ -169,9 +180,12 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
     pairs, found = _settled(looker)
     names = [p.name for p in pairs] + looker.opaque
     partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
+    pruned = set[str]()
     shares, layers = _shares({n: found[n].energies.born_db for n in names}), list[LayerError]()
     for name, nodes, _ in regions(original, names):
         energies, maker = found[name].energies, nodes[-1]
+        if not looker.narrower.isdisjoint(o.name for n in nodes for o in n.outputs):
+            pruned.add(name)
         layers.append(
             LayerError(
                 name=name,
@@ -188,7 +202,7 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
         )
     order = {o.name: i for i, n in enumerate(original.graph) for o in n.outputs}
     layers.sort(key=lambda e: order[e.name])
-    return Depth(tuple(layers), _other_weights(looker, layers))
+    return Depth(tuple(layers), frozenset(pruned), _other_weights(layers, frozenset(pruned)))
 
 
 def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, _Found]]:
@@ -216,16 +230,12 @@ def _doubted(pairs: Sequence[Pair], found: Mapping[str, _Found]) -> list[Pair]:
     return [p for p in pairs if p.how != "output" and p.counterpart in read and found[p.name].energies.suspect]
 
 
-def _other_weights(looker: _Looker, layers: Sequence[LayerError]) -> str | None:
+def _other_weights(layers: Sequence[LayerError], pruned: frozenset[str]) -> str | None:
     """Why the candidate is no rewrite of the original but has weights of its own, or None."""
-    before, after = (side.sketches for side in looker.sides)
-    narrower = [n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)]
-    if narrower and parameters(looker.candidate) < parameters(looker.original):
-        return f"{len(narrower)} inner values are smaller than the original's (channels were pruned)"
-    weighted = [e for e in layers if e.operator in WEIGHTED]
+    weighted = [e for e in layers if e.operator in WEIGHTED and e.name not in pruned]
     changed = sum(e.suspect for e in weighted)
-    if changed >= FEW and changed > len(weighted) / 2:
-        return f"{changed} of {len(weighted)} layers have other weights (it was trained anew)"
+    if changed >= FEW and changed > len(weighted) / (PRUNED if pruned else 2):
+        return f"{changed} of {len(weighted)} layers have other weights ({'pruned and re-fitted' if pruned else 'trained anew'})"
     return None
 
 
