@@ -4,8 +4,8 @@
 2. The candidate is cut at all matched values at once (`segments`) and fed with the original's: what each segment then gives is off by the error of that segment
    alone, however wrong everything before it is. Some samples are enough; values are held a group at a time, so memory is bounded.
 3. Its twin says how much of that rounding explains (`energies`). More than that is suspect: the layer was changed.
-4. A name may be reused for another value (a layer that took in its scale, a channel order). Then the error of the pair is undone right behind it: a suspect pair that a
-   suspect pair reads is let go, and if what reads it is no longer suspect, it was no pair.
+4. A name may be reused for another value (a layer that took in its scale, channels in another order or equalized). Then the error of the pair is undone behind it: where a way
+   of wrong values leads from a suspect pair to another, all pairs on it but the last are let go, and if the last is no longer suspect then, they were none.
 
 A rewritten model has no suspect layer, and one quantized or in float16 has none either, for its
 number formats explain its errors. Models with other weights (pruned and re-fitted, or trained anew) are not rewrites: their layers are shown, not judged.
@@ -14,7 +14,7 @@ number formats explain its errors. Models with other weights (pruned and re-fitt
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,9 +225,38 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, _Found]]:
 
 
 def _doubted(pairs: Sequence[Pair], found: Mapping[str, _Found]) -> list[Pair]:
-    """Suspect pairs, but for outputs, that a suspect one reads."""
-    read = {n for f in found.values() if f.energies.suspect for n in f.sources}
-    return [p for p in pairs if p.how != "output" and p.counterpart in read and found[p.name].energies.suspect]
+    """Pairs, but for outputs, that lie on a way of wrong values from a suspect one to the next.
+
+    What lies between need not be suspect itself: a Relu passes channels on in whatever order and scale they come.
+    """
+    partner = {p.counterpart: p for p in pairs}
+    sources = {n: [partner[c].name for c in f.sources if c in partner] for n, f in found.items()}
+    readers: dict[str, list[str]] = {}
+    for name, read in sources.items():
+        for n in read:
+            readers.setdefault(n, []).append(name)
+    suspects = [n for n, f in found.items() if f.energies.suspect]
+    wrong = {n for n, f in found.items() if f.energies.suspect or _is_off(f.energies)}
+    behind = set(suspects) | _reached(suspects, readers, wrong)
+    before = _reached(suspects, sources, wrong)
+    return [p for p in pairs if p.how != "output" and p.name in behind & before]
+
+
+def _is_off(energies: Energies | Opaque) -> bool:
+    """Whether all of the error so far is more than rounding in this place explains."""
+    gathered, explained = energies.gathered_db, energies.explained_db
+    return gathered is not None and explained is not None and gathered < explained
+
+
+def _reached(starts: Sequence[str], steps: Mapping[str, Sequence[str]], within: Collection[str]) -> set[str]:
+    """What can be reached from somewhere by at least one step, all of it within a set."""
+    found, pending = set[str](), list(starts)
+    while pending:
+        for name in steps.get(pending.pop(), ()):
+            if name in within and name not in found:
+                found.add(name)
+                pending.append(name)
+    return found
 
 
 def _other_weights(layers: Sequence[LayerError], pruned: frozenset[str]) -> str | None:
