@@ -4,8 +4,8 @@
 2. The candidate is cut at all matched values at once (`segments`) and fed with the original's: what each segment then gives is off by the error of that segment
    alone, however wrong everything before it is. Some samples are enough; values are held a group at a time, so memory is bounded.
 3. Its twin says how much of that rounding explains (`energies`). More than that is suspect: the layer was changed.
-4. A name may be reused for another value (a layer that took in its scale, channels in another order or equalized). Then the error of the pair is undone behind it: where a way
-   of wrong values leads from a suspect pair to another, all pairs on it but the last are let go, and if the last is no longer suspect then, they were none.
+4. A name may be reused for another value (a layer that took in its scale, channels in another order or equalized). Then the error of the pair is undone behind it: from a
+   suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, and better than before, they were no pairs.
 
 A rewritten model has no suspect layer, and one quantized or in float16 has none either, for its
 number formats explain its errors. Models with other weights (pruned and re-fitted, or trained anew) are not rewrites: their layers are shown, not judged.
@@ -14,7 +14,7 @@ number formats explain its errors. Models with other weights (pruned and re-fitt
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from onnxzip.progress import SILENT, Observer
 from onnxzip.records import LayerError
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.energies import Energies, Opaque
+from onnxzip.validate.judge import EXACT_SQNR_DB
 from onnxzip.validate.matching import Pair, Side, match, regions
 from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, cut, has_halves, jittered, twin
 from onnxzip.validate.taps import sketches, tapped
@@ -35,6 +36,9 @@ MEMORY = 2**28
 
 ROUNDS = 3
 """How often pairs that are none are looked for."""
+
+UNDONE_DB = 3.0
+"""Errors add up, so an error that is less by so much once more of the candidate is run was undone on the way."""
 
 MOST_NODES = 12
 """Nodes that are named for one value."""
@@ -124,14 +128,14 @@ class _Looker:
         self, ends: Sequence[str], sources: Mapping[str, set[str]], names: Mapping[str, str]
     ) -> Iterator[list[str]]:
         """Parts of the values, in order, each with what it is fed with within the memory."""
-        group, held = list[str](), 0
+        group, held = list[str](), set[str]()
         for end in ends:
-            size = sum(s.bytes for n in (end, *sources[end]) if (s := self.sides[0].sketches.get(names[n])))
-            if group and held + size > MEMORY:
+            more = held | {names[n] for n in (end, *sources[end])}
+            if group and sum(s.bytes for n in more if (s := self.sides[0].sketches.get(n))) > MEMORY:
                 yield group
-                group, held = [], 0
+                group, more = [], {names[n] for n in (end, *sources[end])}
             group.append(end)
-            held += size
+            held = more
         if group:
             yield group
 
@@ -215,7 +219,7 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, _Found]]:
             break
         left = [p for p in pairs if p not in doubted]
         again = looker.measure(left)
-        stays = {i for f in again.values() if f.energies.suspect for i in f.inside}
+        stays = {i for n, f in again.items() if _remains(found[n], f) for i in f.inside}
         kept = [p for p in pairs if p not in doubted or p.counterpart in stays]
         if len(kept) == len(pairs):
             break
@@ -225,38 +229,30 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, _Found]]:
 
 
 def _doubted(pairs: Sequence[Pair], found: Mapping[str, _Found]) -> list[Pair]:
-    """Pairs, but for outputs, that lie on a way of wrong values from a suspect one to the next.
-
-    What lies between need not be suspect itself: a Relu passes channels on in whatever order and scale they come.
-    """
+    """From every suspect value back along values that are off only because of what they read, to where that begins."""
     partner = {p.counterpart: p for p in pairs}
-    sources = {n: [partner[c].name for c in f.sources if c in partner] for n, f in found.items()}
-    readers: dict[str, list[str]] = {}
-    for name, read in sources.items():
-        for n in read:
-            readers.setdefault(n, []).append(name)
-    suspects = [n for n, f in found.items() if f.energies.suspect]
-    wrong = {n for n, f in found.items() if f.energies.suspect or _is_off(f.energies)}
-    behind = set(suspects) | _reached(suspects, readers, wrong)
-    before = _reached(suspects, sources, wrong)
-    return [p for p in pairs if p.how != "output" and p.name in behind & before]
-
-
-def _is_off(energies: Energies | Opaque) -> bool:
-    """Whether all of the error so far is more than rounding in this place explains."""
-    gathered, explained = energies.gathered_db, energies.explained_db
-    return gathered is not None and explained is not None and gathered < explained
-
-
-def _reached(starts: Sequence[str], steps: Mapping[str, Sequence[str]], within: Collection[str]) -> set[str]:
-    """What can be reached from somewhere by at least one step, all of it within a set."""
-    found, pending = set[str](), list(starts)
+    doubted, pending = set[str](), [n for n, f in found.items() if f.energies.suspect]
     while pending:
-        for name in steps.get(pending.pop(), ()):
-            if name in within and name not in found:
-                found.add(name)
+        for source in found[pending.pop()].sources:
+            name = partner[source].name if source in partner else ""
+            if name in doubted or name not in found or _is_exact(found[name].energies.gathered_db):
+                continue
+            doubted.add(name)
+            if found[name].energies.suspect or _is_exact(found[name].energies.born_db):
                 pending.append(name)
-    return found
+    return [p for p in pairs if p.name in doubted and p.how != "output"]
+
+
+def _remains(before: _Found, after: _Found) -> bool:
+    """Whether a suspect value is as bad as before although what it reads is the candidate's own: the error is not undone."""
+    if not before.energies.suspect:
+        return after.energies.suspect
+    old, new = before.energies.born_db, after.energies.born_db
+    return after.energies.suspect or (old is not None and new is not None and new < old + UNDONE_DB)
+
+
+def _is_exact(db: float | None) -> bool:
+    return db is not None and db >= EXACT_SQNR_DB
 
 
 def _other_weights(layers: Sequence[LayerError], pruned: frozenset[str]) -> str | None:
