@@ -5,7 +5,7 @@
    alone, however wrong everything before it is. Some samples are enough; values are held a group at a time, so memory is bounded.
 3. Its twin says how much of that rounding explains (`energies`). More than that is suspect: the layer was changed.
 4. A name may be reused for another value (a layer that took in its scale, channels in another order or equalized). Then the error of the pair is undone behind it: from a
-   suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, and better than before, they were no pairs.
+   suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, they were no pairs.
 
 A rewritten model has no suspect layer, and one quantized or in float16 has none either, for its
 number formats explain its errors. Models with other weights (pruned and re-fitted, or trained anew) are not rewrites: their layers are shown, not judged.
@@ -29,7 +29,7 @@ from onnxzip.validate.energies import Energies, Opaque
 from onnxzip.validate.matching import Pair, Side, match, regions
 from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, cut, has_halves, jittered, twin
 from onnxzip.validate.taps import sketches, tapped
-from onnxzip.validate.undone import LEVELS, Found, remains
+from onnxzip.validate.undone import LEVELS, Found
 
 MEMORY = 2**28
 """Bytes of one model's values that are held at a time, about."""
@@ -210,7 +210,7 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
         if doubted:
             left = [p for p in pairs if p not in doubted]
             again = looker.measure(left)
-            stays = {i for n, f in again.items() if remains(found[n], f) for i in f.inside}
+            stays = {i for f in again.values() if f.energies.suspect for i in f.inside}
             kept = [p for p in pairs if p not in doubted or p.counterpart in stays]
         if len(kept) == len(pairs):
             level += 1

@@ -1,5 +1,7 @@
 """Pairs of values that are none, because the error of the pair is undone behind it.
 
+What is lost: an error smaller than the rounding of the segment before it, in a model that rounds, may be taken for one that was undone.
+
 A name may be reused: a layer takes in its scale, channels change their order or are equalized. Cut there, what reads the value is given the original's numbers where it
 expects others, so it is suspect without fault. Let go of the pair, its error is gone. Which pairs are tried, few first, says `LEVELS`.
 """
@@ -12,9 +14,6 @@ from dataclasses import dataclass
 from onnxzip.validate.energies import Energies, Opaque
 from onnxzip.validate.judge import EXACT_SQNR_DB
 from onnxzip.validate.matching import Pair
-
-UNDONE_DB = 3.0
-"""Errors add up, so an error that is less by so much once more of the candidate is run was undone on the way."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,6 @@ def _reached(starts: Collection[str], steps: Mapping[str, Sequence[str]], within
                 found.add(name)
                 pending.append(name)
     return found
-
-
-def remains(before: Found, after: Found) -> bool:
-    """Whether a suspect value is as bad as before although what it reads is the candidate's own: the error is not undone."""
-    if not before.energies.suspect:
-        return after.energies.suspect
-    old, new = before.energies.born_db, after.energies.born_db
-    return after.energies.suspect or (old is not None and new is not None and new < old + UNDONE_DB)
 
 
 def _is_exact(db: float | None) -> bool:
