@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from onnxzip.errors import UsageError
+from onnxzip.named import is_named
 
 Preset = Literal["exact", "int8", "weights8", "weights4", "fp16"]
 Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
@@ -87,7 +87,7 @@ class Budget:
         axis, metric = self.class_axis, self.metric
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
             raise UsageError(f"class_axis is the number of an axis, such as 1 or -1, not {axis!r}")
-        if isinstance(metric, str) and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", metric):
+        if isinstance(metric, str) and not is_named(metric):
             raise UsageError(f"metric is module:function, or a callable from Python, not {metric!r}")
         if metric is not None and not isinstance(metric, str) and not callable(metric):
             raise UsageError(f"metric is module:function, or a callable from Python, not a {type(metric).__name__}")

@@ -30,8 +30,8 @@ from onnxzip.prune.search import search
 from onnxzip.quantize.targets import target_row
 from onnxzip.records import OutputMetrics, Verdict
 from onnxzip.runtime import Batch
+from onnxzip.validate.intervals import wilson
 from onnxzip.validate.judge import unverified
-from onnxzip.validate.metrics import wilson
 
 _SURE = 0.8416
 """Normal quantile of 80 %: how sure a search must be of each agreement, for it looks at many candidates and takes the best."""

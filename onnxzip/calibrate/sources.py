@@ -16,7 +16,6 @@ Nothing is unpickled. Code of the user runs only in 5, 6 and 8, where the user n
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -30,6 +29,7 @@ import numpy as np
 
 from onnxzip.calibrate.protobuf import read_test_set
 from onnxzip.errors import DataError
+from onnxzip.named import function, is_named, told
 from onnxzip.runtime import TensorSpec
 
 KINDS = (
@@ -105,8 +105,9 @@ def _from_text(text: str, inputs: Sequence[TensorSpec], names: frozenset[str], k
         if path.suffix in (".npz", ".npy"):
             return Source(text, lambda: iter([_read(path, names, known)]))
         raise DataError(f"{text}: data of this kind is not known. Give {KINDS}.")
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
-        return _function(text)
+    if is_named(text):
+        made = function(text, DataError)
+        return Source(text, lambda: _called(made, text))
     raise DataError(f"{text}: there is no such file or folder. Give {KINDS}.")
 
 
@@ -169,35 +170,11 @@ def _entry(path: Path, file: Any, name: str) -> Any:
         ) from error
 
 
-def _function(text: str) -> Source:
-    module_name, _, name = text.partition(":")
-    function = getattr(_imported(text, module_name), name, None)
-    if not callable(function):
-        raise DataError(f"{text}: module {module_name} has no function {name!r}. Check the spelling.")
-    return Source(text, lambda: _called(function, text))
-
-
-def _imported(text: str, module_name: str) -> Any:
-    """The user's module, looked for in the working directory too, for the time of this import only."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"{text}: module {error.name!r} is not found in {here} nor among the installed packages."
-        ) from error
-    except (Exception, SystemExit) as error:  # code of the user: anything can happen, and the user wants to know what
-        raise DataError(f"{text}: importing {module_name} fails: {_told(error)}") from error
-    finally:
-        sys.path.remove(here)
-
-
 def _called(function: Callable[[], Any], name: str) -> Iterator[Item]:
     try:
         batches = function()
     except (Exception, SystemExit) as error:  # code of the user
-        raise DataError(f"{name}: the function fails: {_told(error)}") from error
+        raise DataError(f"{name}: the function fails: {told(error)}") from error
     yield from _numbered(batches, name)
 
 
@@ -214,9 +191,5 @@ def _numbered(batches: Any, name: str) -> Iterator[Item]:
         except DataError:
             raise
         except (Exception, SystemExit) as error:  # code of the user
-            raise DataError(f"{name}: batch {number} cannot be made: {_told(error)}") from error
+            raise DataError(f"{name}: batch {number} cannot be made: {told(error)}") from error
         yield Item(f"{name}, batch {number}", content)
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
