@@ -231,9 +231,17 @@ class Config:
             raise UsageError(f"round_to is a number of channels of at least 1, not {self.round_to!r}")
 
 
-def check_labels(labels: str | None, budget: Budget) -> None:
-    """Raise UsageError where the name of the labels is none, or is missing although the budget asks for accuracy."""
+def check_labels(labels: str | None, budget: Budget, *, has_data: bool = True) -> None:
+    """Whether accuracy and a metric can be had.
+
+    Raises:
+        UsageError: `labels` is no name; it is missing although the budget asks for accuracy; or there is no data to hold labels, or to compute a metric on.
+    """
     if labels is not None and (not isinstance(labels, str) or not labels):
         raise UsageError(f"labels is the name of an array in the data, not {labels!r}")
     if labels is None and budget.max_accuracy_drop is not None:
         raise UsageError("max_accuracy_drop needs labels: name the array of the data that holds them (--labels NAME)")
+    if not has_data and (labels is not None or budget.metric is not None):
+        raise UsageError(
+            "labels and a metric of your own need data: made-up inputs have no right answers (give -c DATA)"
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -21,13 +22,17 @@ from onnxzip.model.check import problems
 from onnxzip.model.load import Loaded
 from onnxzip.model.save import model_bytes
 from onnxzip.model.signature import signature
+from onnxzip.model.walk import count_nodes
 from onnxzip.progress import Observer
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.quantize.targets import runs_here
-from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
+from onnxzip.records import Memory, OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
 from onnxzip.runtime import Session
+from onnxzip.saved_samples import save_worst
+from onnxzip.validate.comparison import CONFIDENCE
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import EXACT_SQNR_DB, exact_problem, judge, unverified
+from onnxzip.validate.memory import compare_memory
 from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
 
@@ -214,26 +219,38 @@ class Ledger:
     # The verdict
 
     def verdict(self, candidate: ir.Model, *, lossy: bool, timed: bool = True) -> Verdict:
-        """Hold a candidate against the budget, on held-out data where there is some; without its speed where not `timed`.
+        """Hold a candidate against the budget, on held-out data where there is some; without its speed and memory where not `timed`.
 
         Both models run as they will be deployed: with all of the runtime's optimizations; a candidate for another machine without.
         """
+        budget = self.config.budget
         size_ratio = model_bytes(candidate) / self.original_bytes
+        node_ratio = count_nodes(candidate) / max(count_nodes(self.original), 1)
         if self._probe is None or self.unverified is not None:
-            return unverified(self.unverified or "there is no data", self.config.budget, size_ratio)
+            return unverified(self.unverified or "there is no data", budget, size_ratio, node_ratio)
         session = self._session_of(candidate)
-        metrics = self._reference.compare(session, self.observer, "compare with the original")
+        found = self._reference.look(session, budget, self.config.labels, seed=self.config.seed, observer=self.observer)
         verdict = judge(
-            metrics,
-            self.config.budget,
+            found,
+            budget,
             data=self.source,
             samples=self._reference.samples,
             size_ratio=size_ratio,
+            node_ratio=node_ratio,
+            memory=self._memory(candidate) if timed and budget.max_memory is not None else None,
             speed=self._speed(candidate) if timed else None,
         )
         if lossy and self.source == MADE_UP:
-            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *_doubts(metrics)))
+            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *_doubts(found.outputs)))
         return verdict
+
+    def save_worst(self, folder: str | os.PathLike[str], verdict: Verdict) -> None:
+        """Write the inputs of a verdict's worst samples (see `saved_samples`)."""
+        data = self._batches if self._held_out is None else self._held_out
+        save_worst(os.fspath(folder), verdict.worst, data, self._deployed.inputs)
+
+    def _memory(self, candidate: ir.Model) -> Memory:
+        return compare_memory(self.original, candidate, self._batches[0], self.observer)
 
     @cached_property
     def _reference(self) -> Reference:
@@ -246,13 +263,15 @@ class Ledger:
             wanted = self.here and (self._held_out is not None or self.config.budget.min_speedup is not None)
         if not wanted:
             return None
-        return self.paired(self.original, candidate)
+        return self.paired(self.original, candidate, confidence=self.config.budget.confidence or CONFIDENCE)
 
-    def paired(self, before: ir.Model, after: ir.Model, seconds: float = 2.0) -> Speed:
+    def paired(self, before: ir.Model, after: ir.Model, seconds: float = 2.0, confidence: float = CONFIDENCE) -> Speed:
         """How much faster one model is than another, as they will be deployed, one thread."""
         first, second = (Session(m, level=self._level, threads=1) for m in (before, after))
         config, observer = self.config, self.observer
-        return measure_speed(first, second, self._batches, seconds=seconds, seed=config.seed, observer=observer)
+        return measure_speed(
+            first, second, self._batches, seconds=seconds, seed=config.seed, confidence=confidence, observer=observer
+        )
 
 
 def _doubts(metrics: Sequence[OutputMetrics]) -> Iterator[str]:

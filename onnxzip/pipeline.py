@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import onnx_ir as ir
 
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data
-from onnxzip.config import Config, Preset
+from onnxzip.config import Config, Preset, check_labels
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
@@ -37,6 +38,7 @@ from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, newest_opset, session_of
 from onnxzip.samples import samples_of
+from onnxzip.validate.user_metric import name_of
 
 BALANCED = 1 / 1.1
 """The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
@@ -48,6 +50,7 @@ def optimize(
     *,
     evaluation: Any = None,
     config: Config | None = None,
+    save_worst: str | os.PathLike[str] | None = None,
     observer: Observer = SILENT,
 ) -> Result:
     """Make a model smaller and faster, and prove that it still does what it did.
@@ -58,6 +61,7 @@ def optimize(
             in input order, or single arrays), or a path as on the command line. Part of it is held out for the verdict.
         evaluation: data for the verdict, other samples than those of `calibration`, of which then nothing is held out.
         config: what to do; the default is exact without data, int8 with.
+        save_worst: folder to write the inputs of the worst samples to (of the verdict), as `sample-INDEX.npz`; those of an earlier run are replaced.
         observer: told of long steps.
 
     Returns:
@@ -65,8 +69,8 @@ def optimize(
 
     Raises:
         ModelError: the model cannot be read or does not run in onnxruntime.
-        DataError: the data does not fit the model.
-        UsageError: settings contradict each other.
+        DataError: the data does not fit the model, or its labels no output.
+        UsageError: settings contradict each other, or the user's metric fails.
 
     >>> import onnx, onnxzip
     >>> model = onnx.parser.parse_model('''<ir_version: 8, opset_import: ["" : 18]>
@@ -82,7 +86,8 @@ def optimize(
     session = session_of(loaded, level="none")
     preset = _preset(config, has_data=calibration is not None)
     check_prune(config, has_data=calibration is not None)
-    _check_speed(config)
+    _check_measured(config)
+    check_labels(config.labels, config.budget, has_data=calibration is not None or evaluation is not None)
     tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
     data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
     ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
@@ -102,7 +107,10 @@ def optimize(
         _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
     if preset == "fp16":
         _quantize(ledger, to_half(ledger.best, config))
-    return _result(loaded, ledger, preset, (data.tuning, data.held_out))
+    result = _result(loaded, ledger, preset, (data.tuning, data.held_out))
+    if save_worst is not None:
+        ledger.save_worst(save_worst, result.verdict)
+    return result
 
 
 def _preset(config: Config, *, has_data: bool) -> Preset:
@@ -119,13 +127,18 @@ def _preset(config: Config, *, has_data: bool) -> Preset:
     return preset
 
 
-def _check_speed(config: Config) -> None:
-    """A limit on speed can only be judged on the machine that the model is for."""
-    if config.budget.min_speedup is None or config.measure_speed is not None or runs_here(config.target):
+def _check_measured(config: Config) -> None:
+    """A limit on what must be measured can only be judged on the machine that the model is for."""
+    if runs_here(config.target):
         return
-    raise UsageError(
-        f"min_speedup cannot be judged for target {config.target}, which this machine is not: leave it away, or measure there"
-    )
+    for name, limit in (
+        ("min_speedup", config.budget.min_speedup if config.measure_speed is None else None),
+        ("max_memory", config.budget.max_memory),
+    ):
+        if limit is not None:
+            raise UsageError(
+                f"{name} cannot be judged for target {config.target}, which this machine is not: leave it away, or measure there"
+            )
 
 
 def _raise_opset(ledger: Ledger) -> None:
@@ -175,7 +188,7 @@ def _quantize(ledger: Ledger, choice: Choice) -> None:
         return ledger.take_back("quantize", choice.summary, notes=choice.notes)
     verdict = ledger.verdict(choice.model, lossy=True)
     if not verdict.passed:
-        reason = f"the budget was missed: {verdict.reasons[0]}"
+        reason = f"the budget was {verdict.outcome}: {verdict.problems[0]}"
         return ledger.take_back("quantize", reason, notes=choice.notes, verdict=verdict)
     if verdict.speed is not None and (slower := _slower(ledger, choice)) is not None:
         ledger.notes += (slower,)
@@ -222,10 +235,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
         source=loaded.name,
         source_digest=loaded.digest,
         versions=_versions(),
-        config={
-            **dataclasses.asdict(ledger.config),
-            "plan": None if ledger.config.plan is None else str(ledger.config.plan),
-        },
+        config=_settings(ledger.config),
         before=dataclasses.replace(facts(loaded.model), bytes=loaded.bytes),
         after=facts(best),
         stages=tuple(ledger.stages),
@@ -237,6 +247,13 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
     return Result(
         best, record.verdict, Report(record), plan=ledger.plan, external=loaded.external, sources=loaded.files
     )
+
+
+def _settings(config: Config) -> dict[str, object]:
+    """The configuration as plain data: a path and a function are named."""
+    budget, plan = config.budget, config.plan
+    limits = {**vars(budget), "metric": None if budget.metric is None else name_of(budget.metric)}
+    return {**vars(config), "plan": None if plan is None else str(plan), "budget": limits}
 
 
 def _done(ledger: Ledger, preset: Preset) -> str:

@@ -109,6 +109,14 @@ class Session:
             raise ModelError(f"onnxruntime {VERSION} fails to run the model: {_reason(error)}") from error
 
 
+def run_file(path: str | os.PathLike[str], feed: Batch) -> None:
+    """Load a model file as it will be deployed, in one thread, and run it once; for what that costs."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    ort.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"]).run(None, dict(feed))
+
+
 @cache
 def sums_saturate() -> bool:
     """Whether the integer kernels of this CPU add up pairs of products in 16 bits (x86 without VNNI), found out by trying."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxzip.calibrate.data import Data, open_data, split
+from onnxzip.calibrate.feeds import NOTHING, Beside
 from onnxzip.config import Config
 from onnxzip.errors import ModelError
 from onnxzip.ledger import MADE_UP
@@ -61,8 +62,11 @@ def samples_of(
         DataError: the data does not fit the model.
     """
     optional = [v.name or "" for v in loaded.model.graph.inputs if v.is_initializer()]
+    beside = Beside(config.labels, everything=config.budget.metric is not None)
+    judged = calibration if evaluation is None else evaluation  # only what judges needs labels
     tuning, held_out = (
-        None if d is None else open_data(d, session.inputs, optional) for d in (calibration, evaluation)
+        None if d is None else open_data(d, session.inputs, optional, beside if d is judged else NOTHING)
+        for d in (calibration, evaluation)
     )
     if tuning is not None and held_out is None:
         tuning, held_out = split(tuning, config.held_out) if tunes else (None, tuning)

@@ -38,7 +38,7 @@ def fit(
     Raises:
         DataError: there are rows, but too few for one batch.
     """
-    size = _fixed_size(inputs)
+    size = fixed_size(inputs)
     if size is not None:
         return _gathered(((where, feed) for where, feed, _ in feeds), size, inputs, note)
     return _cut(feeds, inputs)
@@ -68,7 +68,8 @@ def has_free_rows(inputs: Sequence[TensorSpec]) -> bool:
     return bool(leading) and not any(isinstance(d, int) or d in elsewhere for d in leading)
 
 
-def _fixed_size(inputs: Sequence[TensorSpec]) -> int | None:
+def fixed_size(inputs: Sequence[TensorSpec]) -> int | None:
+    """How many rows a batch must have, where that is fixed (case 1); else None."""
     leading = {s.shape[0] for s in inputs if s.shape}
     size = leading.pop() if len(leading) == 1 else None
     return size if isinstance(size, int) and size > 0 else None

@@ -99,9 +99,11 @@ def output_error(
     return total / samples if samples else float("inf")
 
 
-def figures(model: ir.Model, answers: Answers, data: Iterable[Batch], level: str = "all") -> tuple[OutputMetrics, ...]:
+def figures(
+    model: ir.Model, answers: Answers, data: Iterable[Batch], level: str = "all", class_axis: int | None = None
+) -> tuple[OutputMetrics, ...]:
     """The figures of a verdict, on the batches that were seen; none where the model does not run."""
-    found = {name: Accumulator(name) for name in answers.wanted}
+    found = {name: Accumulator(name, class_axis) for name in answers.wanted}
     try:
         session = Session(model, level=level)
         for batch, expected in answers.pairs(data):

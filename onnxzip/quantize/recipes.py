@@ -148,9 +148,11 @@ class Recipes:
         """The output error of a quantized model on the batches that were seen, or on each so many-th of them."""
         return output_error(model, self._evidence.answers, data, self._level, observer, every)
 
-    def figures(self, model: ir.Model, data: Iterable[Batch]) -> tuple[OutputMetrics, ...]:
+    def figures(
+        self, model: ir.Model, data: Iterable[Batch], class_axis: int | None = None
+    ) -> tuple[OutputMetrics, ...]:
         """What a verdict would be given on, on the batches that were seen."""
-        return figures(model, self._evidence.answers, data, self._level)
+        return figures(model, self._evidence.answers, data, self._level, class_axis)
 
     def best(
         self, keep: Mapping[ir.Node, str], data: Iterable[Batch], observer: Observer = SILENT

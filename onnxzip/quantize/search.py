@@ -33,6 +33,7 @@ from onnxzip.quantize.entrance import is_narrow, weight_bytes
 from onnxzip.quantize.recipes import METHODS, Recipe, Recipes
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.runtime import Batch
+from onnxzip.validate.comparison import Comparison
 from onnxzip.validate.judge import judge
 
 STEP_DB = 0.1
@@ -176,10 +177,10 @@ class Search:
     def _holds(self, recipe: Recipe) -> bool:
         """Whether the budget on accuracy is held on the tuning data."""
         _, model = self._recipes.make(recipe)
-        outputs = self._recipes.figures(model, self._data)
+        outputs = self._recipes.figures(model, self._data, self._budget.class_axis)
         self._bound.used += 1
-        budget = dataclasses.replace(self._budget, max_size=None, min_speedup=None)
-        return bool(outputs) and judge(outputs, budget, data="tuning", samples=1).passed
+        budget = dataclasses.replace(self._budget, confidence=None)  # the verdict asks for that, on data of its own
+        return bool(outputs) and judge(Comparison(outputs=outputs), budget, data="tuning", samples=1).passed
 
     def _kernels(self, plan: QuantPlan) -> list[ir.Node]:
         return [self._by_output[p.output] for p in plan.nodes if p.weight and p.role not in ("table", "stored")]

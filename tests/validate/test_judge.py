@@ -6,13 +6,19 @@ import math
 
 from onnxzip.config import Budget
 from onnxzip.records import OutputMetrics, Speed
-from onnxzip.validate.judge import exact_problem, judge
+from onnxzip.validate.comparison import Comparison
+from onnxzip.validate.judge import exact_problem
+from onnxzip.validate.judge import judge as judge_found
 
 
 def output(**kwargs):
     return OutputMetrics(
         **{"name": "y", "max_abs_error": 0.1, "max_rel_error": 0.1, "sqnr_db": 30.0, "cosine": 0.99, **kwargs}
     )
+
+
+def judge(outputs, budget, **kwargs):
+    return judge_found(Comparison(outputs=tuple(outputs)), budget, **kwargs)
 
 
 SCORES = output(agreement=0.95, agreement_low=0.85, agreement_high=0.98, decisions=60)
