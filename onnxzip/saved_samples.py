@@ -84,17 +84,3 @@ def _write(path: Path, content: Mapping[str, np.ndarray[Any, Any]]) -> None:
                 np.lib.format.write_array(
                     file, array.astype(str) if array.dtype == object else array, allow_pickle=False
                 )
-
-
-def check_folder(folder: Path, *, force: bool) -> None:
-    """Whether samples may be written there.
-
-    Raises:
-        UsageError: it is a file, or is not empty and `force` is not set, or its parent is missing.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: this is a file. Give the name of a folder for the worst samples.")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise UsageError(f"{folder} is not empty. Choose another folder, or replace the samples in it with --force.")
-    if not folder.parent.is_dir():
-        raise UsageError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")

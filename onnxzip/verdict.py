@@ -28,8 +28,8 @@ class OutputMetrics:
         decisions: number of decisions behind `agreement`.
         balanced: agreement averaged over the classes that are decided for, so that rare ones count as much as frequent ones: the smaller
             one of both directions (of the original's decisions, and of the candidate's); None where there is no agreement.
-        sqnr_low, sqnr_high, cosine_low, cosine_high: bootstrap intervals over samples, of the verdict's confidence; None where there is one
-            sample only, and in checks that do not ask for them.
+        sqnr_low, sqnr_high, cosine_low, cosine_high: bootstrap intervals over samples, of the verdict's confidence; None for fewer than
+            30 samples, and in checks that do not ask for them.
         class_axis: the axis along which decisions were taken (axes of size 1 aside); None where there are none, or each element is one.
     """
 

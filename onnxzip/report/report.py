@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from onnxzip.records import RunRecord
+from onnxzip.records import RunRecord, Verdict
 from onnxzip.report.console import render
 
 SCHEMA = 1
@@ -25,11 +25,18 @@ class Report:
         """The whole record as JSON (RFC 8259: infinities and NaN are the strings "inf", "-inf", "nan")."""
         content = {"schema": SCHEMA, **dataclasses.asdict(self.record)}
         content["verdict"]["metrics"] = self.record.verdict.metrics
+        content["result"]["metrics"] = self.record.result.metrics
         return json.dumps(_plain(content), indent=2, allow_nan=False)
 
     def to_text(self, width: int = 100) -> str:
         """The console table as plain text."""
         return render(self.record, width)
+
+
+def verdict_json(verdict: Verdict) -> str:
+    """A verdict alone as JSON, as it stands in a report."""
+    content = {"schema": SCHEMA, **dataclasses.asdict(verdict), "metrics": verdict.metrics}
+    return json.dumps(_plain(content), indent=2, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

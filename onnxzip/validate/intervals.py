@@ -7,7 +7,8 @@ With p successes of n trials, z the normal quantile of the confidence, and a lim
     paired drop     b decisions that only the original gets right and c that only the candidate does, of n: with p1 = (b + 1) / (n + 2) and
                     p2 = (c + 1) / (n + 2), p1 - p2 ± z sqrt((p1 + p2 - (p1 - p2)²) / (n + 2)) (adjusted Wald; Bonett and Price, Journal of
                     Educational and Behavioral Statistics 37, 2012)
-    any other       percentile bootstrap over samples (Efron, Annals of Statistics 7, 1979), seeded
+    any other       percentile bootstrap over samples (Efron, Annals of Statistics 7, 1979), seeded; none for fewer than 30 samples, for a few samples
+                    that happen to be alike would make it as narrow as one likes
 
 An interval shrinks with sqrt(n), so one that reaches d from the figure settles a limit at distance D with about n (d / D)² samples.
 """
@@ -23,6 +24,8 @@ import numpy as np
 
 _Z95 = 1.959964
 _RESAMPLES = 500
+FEWEST = 30
+"""Samples below which nothing is bootstrapped."""
 
 Interval = tuple[float, float]
 

@@ -76,13 +76,13 @@ def judge(
     if samples == 0:
         return unverified("the data holds no samples", budget, size_ratio, node_ratio)
     settled = all(map(_same_numbers, found.outputs))
-    findings = Findings(budget.confidence, settled, made_up=data == "made up")
+    findings = Findings(budget.confidence, samples, settled, made_up=data == "made up")
     for output in found.outputs:
-        _judge_output(output, budget, samples, findings)
+        _judge_output(output, budget, findings)
     for accuracy in found.accuracy:
         _judge_accuracy(accuracy, budget, findings)
     if found.metric is not None:
-        _judge_metric(found.metric, budget, samples, findings)
+        _judge_metric(found.metric, budget, findings)
     _judge_weight(size_ratio, node_ratio, budget, findings)
     if memory is not None:
         text = f"the peak memory is {memory.ratio:.3f} of the original's, above the limit {_g(budget.max_memory)}"
@@ -143,8 +143,8 @@ def _same_numbers(o: OutputMetrics) -> bool:
     return o.max_abs_error == 0 or (o.sqnr_db is not None and o.sqnr_db >= EXACT_SQNR_DB)
 
 
-def _judge_output(o: OutputMetrics, budget: Budget, samples: int, findings: Findings) -> None:
-    own = Findings(findings.confidence, _same_numbers(o), findings.made_up)
+def _judge_output(o: OutputMetrics, budget: Budget, findings: Findings) -> None:
+    own = Findings(findings.confidence, findings.samples, _same_numbers(o), findings.made_up)
     if o.agreement is not None:
         share, limit, z = o.agreement, budget.min_agreement, quantile(budget.confidence or CONFIDENCE)
         what = f"output {o.name!r} agrees in {share:.4f} of {o.decisions} decisions"
@@ -162,7 +162,6 @@ def _judge_output(o: OutputMetrics, budget: Budget, samples: int, findings: Find
             budget.min_sqnr_db,
             (o.sqnr_low, o.sqnr_high),
             (f"output {o.name!r} has {o.sqnr_db:.1f} dB SQNR", f"the limit {_g(budget.min_sqnr_db)} dB"),
-            samples,
             own,
         )
     if o.cosine is not None:
@@ -171,7 +170,6 @@ def _judge_output(o: OutputMetrics, budget: Budget, samples: int, findings: Find
             budget.min_cosine,
             (o.cosine_low, o.cosine_high),
             (f"output {o.name!r} has cosine {o.cosine:.5g}", f"the limit {_g(budget.min_cosine)}"),
-            samples,
             own,
         )
     if not math.isfinite(o.max_abs_error):
@@ -191,7 +189,6 @@ def _judge_bootstrapped(
     limit: float | None,
     interval: tuple[float | None, float | None],
     texts: tuple[str, str],
-    samples: int,
     findings: Findings,
     *,
     least: bool = True,
@@ -199,7 +196,11 @@ def _judge_bootstrapped(
     low, high = interval
 
     def needed() -> int | None:
-        return None if limit is None or low is None or high is None else samples_for(value, low, high, limit, samples)
+        return (
+            None
+            if limit is None or low is None or high is None
+            else samples_for(value, low, high, limit, findings.samples)
+        )
 
     findings.estimate(value, limit, interval, texts, needed, least=least)
 
@@ -208,18 +209,18 @@ def _judge_accuracy(a: Accuracy, budget: Budget, findings: Findings) -> None:
     what = f"accuracy of output {a.output!r} falls by {a.drop:.4f}, from {a.original:.4f} to {a.candidate:.4f} of {a.decisions} decisions"
     limit = budget.max_accuracy_drop
     texts = what, f"the limit {_g(limit)}"
-    _judge_bootstrapped(a.drop, limit, (a.drop_low, a.drop_high), texts, a.samples, findings, least=False)
+    _judge_bootstrapped(a.drop, limit, (a.drop_low, a.drop_high), texts, findings, least=False)
 
 
-def _judge_metric(m: UserMetric, budget: Budget, samples: int, findings: Findings) -> None:
+def _judge_metric(m: UserMetric, budget: Budget, findings: Findings) -> None:
     limit, drop = budget.min_metric, budget.max_metric_drop
     texts = f"metric {m.name} is {m.candidate:.5g}", f"the limit {_g(limit)}"
-    _judge_bootstrapped(m.candidate, limit, (m.candidate_low, m.candidate_high), texts, samples, findings)
+    _judge_bootstrapped(m.candidate, limit, (m.candidate_low, m.candidate_high), texts, findings)
     texts = (
         f"metric {m.name} falls by {m.drop:.5g}, from {m.original:.5g} to {m.candidate:.5g}",
         f"the limit {_g(drop)}",
     )
-    _judge_bootstrapped(m.drop, drop, (m.drop_low, m.drop_high), texts, samples, findings, least=False)
+    _judge_bootstrapped(m.drop, drop, (m.drop_low, m.drop_high), texts, findings, least=False)
 
 
 def _judge_weight(size_ratio: float | None, node_ratio: float | None, budget: Budget, findings: Findings) -> None:
@@ -244,8 +245,7 @@ def _warnings(found: Comparison, budget: Budget, data: str, samples: int) -> Ite
     if samples < FEW and data != "made up":
         yield f"{samples} samples are few: the figures may be far from those of more data"
     if budget.confidence is None:
-        for output in found.outputs:
-            yield from _doubts(output, budget)
+        yield from _doubts(found, budget)
     elif budget.max_abs_error is not None or budget.max_rel_error is not None:
         yield "the largest errors have no interval: their limits are held on these samples, and that is all that is known"
 
@@ -254,15 +254,31 @@ def _g(limit: float | None) -> str:
     return "none" if limit is None else f"{limit:g}"
 
 
-def _doubts(o: OutputMetrics, budget: Budget) -> list[str]:
-    """Where the limit lies inside the confidence interval, the samples cannot tell pass from fail."""
-    limit, low, high = budget.min_agreement, o.agreement_low, o.agreement_high
-    if _same_numbers(o):
-        return []
-    if limit is None or low is None or high is None or not low < limit < high:
-        return []
-    needed = samples_for_share(o.agreement or 0.0, limit, quantile(CONFIDENCE))
-    tail = "" if needed is None else f", about {needed:,} samples would"
-    return [
-        f"output {o.name!r}: {o.decisions} decisions put agreement between {low:.3f} and {high:.3f} (95 %), so they do not settle the limit {limit:g}: give more data{tail}"
-    ]
+def _doubts(found: Comparison, budget: Budget) -> Iterator[str]:
+    """Where a limit lies inside the 95 % interval of its figure, the samples cannot tell pass from fail."""
+    for o in found.outputs:
+        low, high, limit = o.agreement_low, o.agreement_high, budget.min_agreement
+        if _same_numbers(o):
+            continue
+        if o.agreement is not None and _between(low, limit, high):
+            needed = samples_for_share(o.agreement, limit or 0.0, quantile(CONFIDENCE))
+            tail = "" if needed is None else f", about {needed:,} samples would"
+            yield (
+                f"output {o.name!r}: {o.decisions} decisions put agreement between {low:.3f} and {high:.3f} (95 %), so they do not settle "
+                f"the limit {_g(limit)}: give more data{tail}"
+            )
+        if o.agreement is None and _between(o.sqnr_low, budget.min_sqnr_db, o.sqnr_high):
+            yield (
+                f"output {o.name!r}: SQNR lies between {o.sqnr_low:.1f} and {o.sqnr_high:.1f} dB (95 %), so the limit "
+                f"{_g(budget.min_sqnr_db)} dB is not settled: give more data"
+            )
+    for a in found.accuracy:
+        if a.lost + a.won and _between(a.drop_low, budget.max_accuracy_drop, a.drop_high):
+            yield (
+                f"output {a.output!r}: {a.decisions} labelled decisions put the loss of accuracy between {a.drop_low:.3f} and {a.drop_high:.3f} (95 %), "
+                f"so they do not settle the limit {_g(budget.max_accuracy_drop)}: give more data"
+            )
+
+
+def _between(low: float | None, limit: float | None, high: float | None) -> bool:
+    return low is not None and limit is not None and high is not None and low < limit < high

@@ -1,13 +1,15 @@
 """One limit against one figure: held, missed, or not settled.
 
 Without a confidence the figure decides. With one, a limit is held or missed only where it lies outside of the figure's interval; inside of it the samples do not
-settle it. A figure without an interval (one sample only) settles nothing then.
+settle it. A figure without an interval (too few samples, a metric that cannot be computed on samples drawn again) settles nothing then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from onnxzip.validate.intervals import FEWEST
 
 
 @dataclass
@@ -16,6 +18,7 @@ class Findings:
 
     Attributes:
         confidence: that the budget asks for, or None.
+        samples: how many were compared.
         settled: the candidate gives the same numbers, so that figures decide without intervals: other samples would give the same.
         made_up: the samples are none of the real ones, however many there are.
         reasons: sentences for limits that were missed.
@@ -24,6 +27,7 @@ class Findings:
     """
 
     confidence: float | None
+    samples: int = 0
     settled: bool = False
     made_up: bool = False
     reasons: list[str] = field(default_factory=list)
@@ -59,17 +63,16 @@ class Findings:
             return
         what, bound = texts
         low, high = (value, value) if self.confidence is None or self.settled else interval
-        if (low, high) != (value, value) and self.made_up:
-            self._open(f"{what}, but made-up inputs do not settle {bound}: give data", None)
-        elif low is None or high is None:
-            self._open(f"{what}, but one sample does not settle {bound}", None)
+        if low is None or high is None:
+            needed_for_any = FEWEST if self.samples < FEWEST and not self.made_up else None
+            self._open(f"{what}, of which no interval can be had, so that {bound} is not settled", needed_for_any)
         elif high < limit if least else low > limit:
             self.reasons.append(f"{what}, {'below' if least else 'above'} {bound}")
+        elif (low, high) != (value, value) and self.made_up:
+            self._open(f"{what}, but made-up inputs do not settle {bound}: give data", None)
         elif not (low >= limit if least else high <= limit):
-            self._open(
-                f"{what}, between {low:.4g} and {high:.4g} with {self.confidence:.4g} confidence, which does not settle {bound}",
-                needed(),
-            )
+            between = f"between {low:.4g} and {high:.4g} with {self.confidence:.4g} confidence"
+            self._open(f"{what}, {between}, which does not settle {bound}", needed())
 
     def _open(self, text: str, needed: int | None) -> None:
         tail = "" if needed is None else f": about {needed:,} samples would"

@@ -33,7 +33,7 @@ import numpy as np
 
 from onnxzip.records import OutputMetrics
 from onnxzip.validate.decisions import Array, Decisions, class_rows, plain_shape
-from onnxzip.validate.intervals import bootstrap, quantile, wilson
+from onnxzip.validate.intervals import FEWEST, bootstrap, quantile, wilson
 
 _MASK = 1e8
 
@@ -181,7 +181,7 @@ class Accumulator:
         )
 
     def _intervals(self, sums: Array, confidence: float) -> dict[str, float]:
-        if not self.is_float or len(sums) < 2 or not np.isfinite(sums).all():
+        if not self.is_float or len(sums) < FEWEST or not np.isfinite(sums).all():
             return {}
         sqnr = bootstrap(sums, _decibels, confidence)
         cosine = bootstrap(sums, _cosine, confidence)

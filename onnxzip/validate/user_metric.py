@@ -8,7 +8,7 @@
     arrays    dict of name to the other arrays of the data that no input of the model bears, likewise
 
 All of that is held in memory. The interval, for budgets with a confidence, comes from calling the function on samples drawn again (percentile bootstrap), the same
-ones for both models; there is none where something has no row for each sample, or where the function fails on such a draw.
+ones for both models; there is none for fewer than 30 samples, where something has no row for each sample, or where the function fails on such a draw.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from onnxzip.errors import UsageError
 from onnxzip.named import function, told
 from onnxzip.records import UserMetric
 from onnxzip.validate.decisions import Array
-from onnxzip.validate.intervals import spread
+from onnxzip.validate.intervals import FEWEST, spread
 
 _DRAWS = 200
 
@@ -117,9 +117,10 @@ def _together(batches: Sequence[Any]) -> Any:
 
 
 def _rows(columns: Sequence[Any]) -> int:
-    """The rows that all of them share; 0 where they do not, or where there is nothing to draw from."""
+    """The rows that all of them share; 0 where they do not, or where there are too few to draw from."""
     there = [c for c in columns if c is not None]
     if not all(isinstance(c, np.ndarray) for c in there):
         return 0
     sizes = {len(c) for c in there}
-    return sizes.pop() if len(sizes) == 1 else 0
+    rows = sizes.pop() if len(sizes) == 1 else 0
+    return rows if rows >= FEWEST else 0
