@@ -82,7 +82,7 @@ def samples_for(value: float, low: float, high: float, limit: float, samples: in
     reach, distance = (value - low, value - limit) if value > limit else (high - value, limit - value)
     if distance <= 0 or not math.isfinite(reach) or not math.isfinite(distance):
         return None
-    return max(samples + 1, math.ceil(samples * (reach / distance) ** 2))
+    return max(samples + 1, math.ceil(round(samples * (reach / distance) ** 2, 6)))
 
 
 def bootstrap(sums: np.ndarray[Any, Any], figure: Callable[..., float], confidence: float, seed: int = 0) -> Interval:
