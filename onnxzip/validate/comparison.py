@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxzip.config import Budget
-from onnxzip.errors import UsageError
+from onnxzip.errors import DataError, UsageError
 from onnxzip.records import Accuracy, OutputMetrics, UserMetric, WorstSample
 from onnxzip.validate.accuracy import Labelled, as_labels, fitting
 from onnxzip.validate.decisions import Array
@@ -62,18 +62,27 @@ class Comparing:
         for output in self._outputs:
             output.add(expected[output.name], actual[output.name], len(positions))
         labels = None if self._labels is None else beside[self._labels]
-        if labels is not None and self._needs_classes:
-            classes = as_labels(labels, str(self._labels), len(positions))
-            for labelled in self._labelled:
-                labelled.add(expected[labelled.name], actual[labelled.name], classes)
+        if labels is not None and self._labelled:
+            self._count(expected, actual, labels, len(positions))
         if self._metric is not None:
             others = {n: a for n, a in beside.items() if n != self._labels}
             self._metric.add(dict(expected), dict(actual), labels, others)
 
+    def _count(self, expected: Mapping[str, Any], actual: Mapping[str, Any], labels: Array, rows: int) -> None:
+        try:
+            classes = as_labels(labels, str(self._labels), rows)
+        except DataError:
+            if self._needs_classes:
+                raise
+            self._labelled = []
+            return
+        for output in self._labelled:
+            output.add(expected[output.name], actual[output.name], classes)
+
     @property
     def _needs_classes(self) -> bool:
-        """Labels that only a metric of the user reads may be anything."""
-        return self._metric is None or self._budget.max_accuracy_drop is not None
+        """Labels that are there for a metric of the user may be anything; accuracy is told where they happen to be classes."""
+        return self._budget.metric is None or self._budget.max_accuracy_drop is not None
 
     def result(self, seed: int = 0) -> Comparison:
         """The figures.
@@ -88,7 +97,8 @@ class Comparing:
             raise UsageError(
                 f"no float output has classes along axis {axis}: leave class_axis away, or name another axis"
             )
-        scored = fitting(self._labelled) if self._labelled and self._needs_classes else ()
+        fits = self._needs_classes or any(o.fits for o in self._labelled)
+        scored = fitting(self._labelled) if self._labelled and fits else ()
         lost = [np.any(parts, axis=0) for parts in zip(*(s.lost for s in scored), strict=True)] if scored else None
         return Comparison(
             outputs=outputs,

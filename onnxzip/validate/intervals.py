@@ -16,7 +16,7 @@ An interval shrinks with sqrt(n), so one that reaches d from the figure settles 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -85,21 +85,13 @@ def samples_for(value: float, low: float, high: float, limit: float, samples: in
     return max(samples + 1, math.ceil(round(samples * (reach / distance) ** 2, 6)))
 
 
-def bootstrap(sums: np.ndarray[Any, Any], figure: Callable[..., float], confidence: float, seed: int = 0) -> Interval:
-    """The interval of a figure that follows from sums over samples.
-
-    Args:
-        sums: float64 [samples, terms].
-        figure: takes the terms, summed over samples, and gives the figure.
-        confidence: of the interval, two-sided.
-        seed: of the resampling.
-    """
+def resampled(sums: np.ndarray[Any, Any], seed: int = 0) -> np.ndarray[Any, Any]:
+    """Sums over samples drawn again and again, float64 [draws, terms], of `sums`, float64 [samples, terms]."""
     rng, count = np.random.default_rng(seed), len(sums)
-    found = [figure(*sums[rng.integers(0, count, count)].sum(0)) for _ in range(_RESAMPLES)]
-    return spread(found, confidence)
+    return np.stack([sums[rng.integers(0, count, count)].sum(0) for _ in range(_RESAMPLES)])
 
 
-def spread(values: list[float], confidence: float) -> Interval:
+def spread(values: Sequence[float], confidence: float) -> Interval:
     """The quantiles of bootstrapped values: whole ones of the sample, so that infinite values do no harm."""
     ordered = sorted(values)
     beyond = math.floor(len(ordered) * (1 - confidence) / 2)

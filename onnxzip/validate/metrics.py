@@ -33,7 +33,7 @@ import numpy as np
 
 from onnxzip.records import OutputMetrics
 from onnxzip.validate.decisions import Array, Decisions, class_rows, plain_shape
-from onnxzip.validate.intervals import FEWEST, bootstrap, quantile, wilson
+from onnxzip.validate.intervals import FEWEST, quantile, resampled, spread, wilson
 
 _MASK = 1e8
 
@@ -183,8 +183,8 @@ class Accumulator:
     def _intervals(self, sums: Array, confidence: float) -> dict[str, float]:
         if not self.is_float or len(sums) < FEWEST or not np.isfinite(sums).all():
             return {}
-        sqnr = bootstrap(sums, _decibels, confidence)
-        cosine = bootstrap(sums, _cosine, confidence)
+        draws = resampled(sums)
+        sqnr, cosine = (spread([figure(*d) for d in draws], confidence) for figure in (_decibels, _cosine))
         return {"sqnr_low": sqnr[0], "sqnr_high": sqnr[1], "cosine_low": cosine[0], "cosine_high": cosine[1]}
 
 
