@@ -141,7 +141,7 @@ class Fake:
         self.compared.append((recipe, not every))
         return self._error(recipe, not every)
 
-    def figures(self, recipe: Recipe, data: object) -> tuple[()]:
+    def figures(self, recipe: Recipe, data: object, class_axis: int | None) -> tuple[()]:
         CLOCK.now += self._seconds * max(1, min(10, self.batches // 2))
         return ()
 
