@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from onnxzip.errors import UsageError
-from onnxzip.named import is_named
+from onnxzip.named import function, is_named
 
 Preset = Literal["exact", "int8", "weights8", "weights4", "fp16"]
 Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
@@ -39,7 +39,7 @@ class Budget:
     """What a lossy step may cost, measured on held-out data against the original.
 
     `None` means "no limit". Limits on accuracy are judged per output and the worst output decides; agreement is
-    asked of outputs that look like class scores (see `onnxzip.validate.metrics`), SQNR of the other float outputs, all else of every float output.
+    asked of outputs that look like class scores (see `onnxzip.validate.decisions`), SQNR of the other float outputs, all else of every float output.
 
     Attributes:
         min_agreement: smallest share of equal arg-max decisions, 0 to 1.
@@ -231,17 +231,24 @@ class Config:
             raise UsageError(f"round_to is a number of channels of at least 1, not {self.round_to!r}")
 
 
-def check_labels(labels: str | None, budget: Budget, *, has_data: bool = True) -> None:
-    """Whether accuracy and a metric can be had.
-
-    Raises:
-        UsageError: `labels` is no name; it is missing although the budget asks for accuracy; or there is no data to hold labels, or to compute a metric on.
-    """
+def check_labels(labels: str | None, budget: Budget) -> None:
+    """Raise UsageError where `labels` is no name, or is missing although the budget asks for accuracy."""
     if labels is not None and (not isinstance(labels, str) or not labels):
         raise UsageError(f"labels is the name of an array in the data, not {labels!r}")
     if labels is None and budget.max_accuracy_drop is not None:
         raise UsageError("max_accuracy_drop needs labels: name the array of the data that holds them (--labels NAME)")
+
+
+def check_answers(labels: str | None, budget: Budget, *, has_data: bool) -> None:
+    """Whether accuracy and a metric of the user can be had, before any work is done.
+
+    Raises:
+        UsageError: labels as above; there is no data to hold them, or to compute the metric on; or there is no such metric.
+    """
+    check_labels(labels, budget)
     if not has_data and (labels is not None or budget.metric is not None):
         raise UsageError(
             "labels and a metric of your own need data: made-up inputs have no right answers (give -c DATA)"
         )
+    if isinstance(budget.metric, str):
+        function(budget.metric, UsageError)

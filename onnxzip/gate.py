@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxzip.calibrate.data import Data, open_data
 from onnxzip.calibrate.feeds import Beside
-from onnxzip.config import Budget, check_labels
+from onnxzip.config import Budget, check_answers
 from onnxzip.model.load import Loaded, load
 from onnxzip.model.signature import differences, signature
 from onnxzip.model.walk import count_nodes
@@ -64,7 +64,7 @@ def compare(
     (True, False)
     """
     budget = budget or Budget()
-    check_labels(labels, budget, has_data=data is not None)
+    check_answers(labels, budget, has_data=data is not None)
     before, after = load(original), load(candidate)
     found = differences(signature(before.model), signature(after.model))
     sessions = session_of(before), session_of(after)

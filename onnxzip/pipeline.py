@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data
-from onnxzip.config import Config, Preset, check_labels
+from onnxzip.config import Config, Preset, check_answers
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
@@ -87,7 +87,7 @@ def optimize(
     preset = _preset(config, has_data=calibration is not None)
     check_prune(config, has_data=calibration is not None)
     _check_measured(config)
-    check_labels(config.labels, config.budget, has_data=calibration is not None or evaluation is not None)
+    check_answers(config.labels, config.budget, has_data=calibration is not None or evaluation is not None)
     tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
     data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
     ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from onnxzip.config import Budget, Config
+from onnxzip.config import Budget, Config, check_answers
 from onnxzip.errors import UsageError
 
 
@@ -53,3 +53,11 @@ def test_accuracy_needs_labels():
     with pytest.raises(UsageError, match="needs labels"):
         Config(budget=Budget(max_accuracy_drop=0.1))
     assert Config(labels="y", budget=Budget(max_accuracy_drop=0.1)).labels == "y"
+
+
+def test_a_metric_is_looked_up_before_any_work_is_done():
+    with pytest.raises(UsageError, match="has no function 'f1'"):
+        check_answers(None, Budget(metric="math:f1"), has_data=True)
+    with pytest.raises(UsageError, match="need data"):
+        check_answers(None, Budget(metric="math:floor"), has_data=False)
+    check_answers("y", Budget(metric="math:floor"), has_data=True)
