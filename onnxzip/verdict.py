@@ -114,8 +114,8 @@ class WorstSample:
         index: position in the data as it was given, counted in samples from 0 over all files and batches.
         batch, row: number of the compared batch, and the row in it, both from 0.
         disagreement: largest share of its decisions, over the outputs, that differ; 0 where none are taken.
-        error: largest relative squared error over the float outputs: sum of squares of the difference / sum of squares of the original (of that
-            sample alone; inf where the original is zero).
+        error: largest relative squared error over the float outputs: sum of squares of the difference / sum of squares of the original, of
+            that sample alone (at least 1 % of the mean over the samples); inf where one is NaN or infinite and the other is not.
         errors: that of each float output; where an output has no row for each sample, the batch's.
         lost: by the labels, the original is right and the candidate wrong (in some decision of some output); None without labels.
     """

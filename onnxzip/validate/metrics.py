@@ -152,6 +152,12 @@ class Accumulator:
         return None
 
     @property
+    def mean_signal(self) -> float:
+        """The mean of a sample's sum of squares in the original."""
+        sums = [u.sums[:, 0] for u in self.units]
+        return float(np.concatenate(sums).mean()) if sums else 0.0
+
+    @property
     def samples(self) -> int:
         """How many samples were taken in."""
         return sum(u.samples for u in self.units)
@@ -163,7 +169,7 @@ class Accumulator:
         share = decisions.equal / decisions.total if decisions else None
         low, high = (None, None) if share is None else wilson(share * trials, trials, quantile(confidence or 0.95))
         sums = np.concatenate([u.sums for u in self.units]) if self.units else np.zeros((0, 4))
-        total = sums.sum(0)
+        total = sums.sum(0).tolist()
         return OutputMetrics(
             name=self.name,
             max_abs_error=self._max_error,
@@ -184,7 +190,7 @@ class Accumulator:
         if not self.is_float or len(sums) < FEWEST or not np.isfinite(sums).all():
             return {}
         draws = resampled(sums)
-        sqnr, cosine = (spread([figure(*d) for d in draws], confidence) for figure in (_decibels, _cosine))
+        sqnr, cosine = (spread([figure(*d) for d in draws.tolist()], confidence) for figure in (_decibels, _cosine))
         return {"sqnr_low": sqnr[0], "sqnr_high": sqnr[1], "cosine_low": cosine[0], "cosine_high": cosine[1]}
 
 

@@ -1,6 +1,7 @@
 """The samples on which a candidate differs most from the original.
 
-For each float output, with r and c the elements of one sample: error = Σ (r - c)² / Σ r². Samples are ordered by, first, whether an error is infinite, then the
+For each float output, with r and c the elements of one sample: error = Σ (r - c)² / max(Σ r², 1 % of the mean of Σ r² over the samples), so that samples on which the
+original is all but zero do not come first. Samples are ordered by, first, whether an error is infinite, then the
 share of decisions that differ (the largest over the outputs), then the error (the largest over the outputs), then their position.
 """
 
@@ -13,6 +14,9 @@ import numpy as np
 from onnxzip.records import WorstSample
 from onnxzip.validate.decisions import Array
 from onnxzip.validate.metrics import Accumulator, Unit
+
+SMALLEST = 0.01
+"""A sample's signal counts as at least this part of the mean."""
 
 KEPT = 10
 """How many are kept."""
@@ -30,12 +34,15 @@ def worst_samples(
         count: how many at most.
     """
     found: list[tuple[tuple[bool, float, float, int], WorstSample]] = []
+    means = {a.name: a.mean_signal for a in outputs}
     for batch, places in enumerate(positions):
         units = [(a, a.units[batch]) for a in outputs]
-        errors = {a.name: _spread(_errors(u), len(places)) for a, u in units if a.is_float}
+        errors = {a.name: _spread(_errors(u, means[a.name]), len(places)) for a, u in units if a.is_float}
         error = np.max([np.zeros(len(places)), *errors.values()], axis=0)
         wrong = np.max([np.zeros(len(places)), *(_spread(_wrong(a, u), len(places)) for a, u in units)], axis=0)
-        for row in np.flatnonzero((error > 0) | (wrong > 0)):
+        differ = np.flatnonzero((error > 0) | (wrong > 0))
+        by_rows = any(len(u.sums) > 1 for _, u in units)
+        for row in differ if by_rows else differ[:1]:  # where no output has rows, a batch is one sample
             sample = WorstSample(
                 index=int(places[row]),
                 batch=batch,
@@ -50,9 +57,9 @@ def worst_samples(
     return tuple(sample for _, sample in found)
 
 
-def _errors(unit: Unit) -> Array:
-    """Relative squared error of each sample; infinite where the original is zero and the candidate is not."""
-    signal, noise = unit.sums[:, 0], unit.sums[:, 1]
+def _errors(unit: Unit, mean: float) -> Array:
+    """Relative squared error of each sample; infinite where the original is zero everywhere and the candidate is not."""
+    signal, noise = np.maximum(unit.sums[:, 0], SMALLEST * mean), unit.sums[:, 1]
     error = np.divide(noise, signal, out=np.full(len(noise), np.inf), where=signal > 0)
     return np.where(noise == 0, 0.0, error)
 

@@ -56,10 +56,19 @@ def test_whole_numbers_are_decisions_too():
     assert [(w.index, w.disagreement, w.error, w.errors) for w in found] == [(102, 1.0, 0.0, {})]
 
 
-def test_an_output_without_rows_gives_its_batch_one_figure():
+def test_a_batch_without_rows_is_one_sample():
     found = Accumulator("y")
     found.add(np.ones(7), np.ones(7) * 1.1, 2)
-    assert [w.error for w in worst_samples([found], [np.arange(2)])] == pytest.approx([0.01, 0.01])
+    assert [(w.index, w.error) for w in worst_samples([found], [np.arange(2)])] == [(0, pytest.approx(0.01))]
+
+
+def test_a_sample_on_which_the_original_is_zero_does_not_come_first():
+    r = np.ones((20, 4), np.float32)
+    r[3] = 0
+    c = r.copy()
+    c[3] += 0.001
+    c[5] += 0.1
+    assert [w.index for w in worst((r, c))] == [105, 103]
 
 
 def test_by_labels_it_is_said_which_were_lost():
