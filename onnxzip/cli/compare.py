@@ -34,6 +34,7 @@ def compare(
     min_speedup: options.MinSpeedup = None,
     confidence: options.Confidence = None,
     speed: options.Speed = False,
+    memory: options.Memory = False,
     save_worst: options.SaveWorst = None,
     json: options.Json = None,
     force: options.Force = False,
@@ -74,6 +75,7 @@ def compare(
         budget,
         labels=labels,
         speed=speed,
+        memory=memory,
         save_worst=save_worst,
         observer=observer(quiet=quiet),
     )

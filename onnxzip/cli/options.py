@@ -194,6 +194,7 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="A pass that goes wrong is an error instead of being taken back.")
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Measure the paired latency.")]
+Memory = Annotated[bool, typer.Option("--memory", help="Measure the peak memory.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no tables.")]
 
 

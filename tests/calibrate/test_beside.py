@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.calibrate.data import Data, open_data, split
@@ -35,6 +35,7 @@ def assert_together(data: Data) -> list[int]:
     return found
 
 
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=9).filter(lambda s: sum(s) > 2),
     share=st.floats(0.1, 0.9),
