@@ -14,13 +14,12 @@ from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.bound import Bound
 from onnxzip.quantize.choice import Choice, put_in, read_plan
 from onnxzip.quantize.evidence import look
-from onnxzip.quantize.insert import needed_opset
 from onnxzip.quantize.plan import make_plan, observe
 from onnxzip.quantize.recipes import Recipes
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.search import Search, Timer
 from onnxzip.quantize.selectors import select
-from onnxzip.quantize.targets import resolved, runs_here, target_row
+from onnxzip.quantize.targets import needed_opset, resolved, runs_here, target_row
 from onnxzip.quantize.twin import with_equalized
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.speed import measure_speed

@@ -43,7 +43,7 @@ from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, 
 from onnxzip.quantize.rescale import rescaled
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.tables import by_row, packed_table, rows_of_4, rows_of_8
-from onnxzip.quantize.targets import target_row
+from onnxzip.quantize.targets import BLOCK_IR, needed_opset, target_row
 from onnxzip.quantize.tokens import normalized, smoothed
 from onnxzip.quantize.weights import (
     IntegerWeight,
@@ -55,12 +55,6 @@ from onnxzip.quantize.weights import (
     table_ranks,
     transposed,
 )
-
-PER_AXIS_OPSET = 13
-"""First opset whose DequantizeLinear has an axis."""
-
-BLOCK_OPSET, BLOCK_IR = 21, 10
-"""First opset whose DequantizeLinear has blocks, and first version of the format that has 4-bit integers."""
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -91,11 +85,6 @@ def insert(model: ir.Model, plan: QuantPlan, nearest: Nearest | None = None) -> 
     result.ir_version = max(result.ir_version, BLOCK_IR if blocks else 0)
     _Inserter(result, plan, nearest).run()
     return result
-
-
-def needed_opset(target: str, *, blocks: bool = False) -> int:
-    """The opset that a quantized model for a target has at least; `blocks`: with weights of 4 bits."""
-    return max(BLOCK_OPSET if blocks else PER_AXIS_OPSET, target_row(target).min_opset)
 
 
 class _Inserter:
