@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -37,6 +36,7 @@ from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, newest_opset, session_of
 from onnxzip.samples import samples_of
+from onnxzip.versions import versions
 
 BALANCED = 1 / 1.1
 """The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
@@ -221,7 +221,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
     record = RunRecord(
         source=loaded.name,
         source_digest=loaded.digest,
-        versions=_versions(),
+        versions=versions(),
         config={
             **dataclasses.asdict(ledger.config),
             "plan": None if ledger.config.plan is None else str(ledger.config.plan),
@@ -243,16 +243,6 @@ def _done(ledger: Ledger, preset: Preset) -> str:
     """What was done to the model that is returned, as its provenance says it."""
     kept = {s.name for s in ledger.stages if s.kept}
     return "+".join(["pruned"] * ("prune" in kept) + [preset if "quantize" in kept else "exact"])
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "onnxzip": __version__,
-        "onnx": onnx.__version__,
-        "onnx_ir": ir.__version__,
-        "onnxruntime": VERSION,
-        "numpy": np.__version__,
-    }
 
 
 def _advice(loaded: Loaded, best: ir.Model) -> tuple[str, ...]:

@@ -60,10 +60,23 @@ def _remarks(record: RunRecord) -> Iterator[RenderableType]:
 
 def verdict(result: Verdict) -> RenderableType:
     """A comparison of two models: the figures, passed or not, and every reason."""
-    rows = list(_figures(result))
-    if result.size_ratio is not None:
-        rows.insert(0, ("size", "1", f"{result.size_ratio:.3f}", ""))
-    return Group(_table("original", "candidate", rows), _conclusion(result, "verdict"))
+    return Group(_table("original", "candidate", verdict_rows(result)), _conclusion(result, "verdict"))
+
+
+def run_rows(record: RunRecord) -> list[Row]:
+    """Before and after: what the returned model weighs and does."""
+    return [*_weights(record), *_figures(record.result)]
+
+
+def verdict_rows(result: Verdict) -> list[Row]:
+    """The figures of a comparison."""
+    size_row = [] if result.size_ratio is None else [("size", "1", f"{result.size_ratio:.3f}", "")]
+    return [*size_row, *_figures(result)]
+
+
+def headline(result: Verdict, what: str = "verdict") -> str:
+    """Passed or not, in one line."""
+    return _headline(result, what).plain
 
 
 def stages(records: tuple[StageRecord, ...]) -> RenderableType:
