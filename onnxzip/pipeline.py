@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -39,6 +38,7 @@ from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, newest_opset, session_of
 from onnxzip.samples import samples_of
 from onnxzip.validate.user_metric import name_of
+from onnxzip.versions import versions
 
 BALANCED = 1 / 1.1
 """The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
@@ -234,7 +234,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
     record = RunRecord(
         source=loaded.name,
         source_digest=loaded.digest,
-        versions=_versions(),
+        versions=versions(),
         config=_settings(ledger.config),
         before=dataclasses.replace(facts(loaded.model), bytes=loaded.bytes),
         after=facts(best),
@@ -260,16 +260,6 @@ def _done(ledger: Ledger, preset: Preset) -> str:
     """What was done to the model that is returned, as its provenance says it."""
     kept = {s.name for s in ledger.stages if s.kept}
     return "+".join(["pruned"] * ("prune" in kept) + [preset if "quantize" in kept else "exact"])
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "onnxzip": __version__,
-        "onnx": onnx.__version__,
-        "onnx_ir": ir.__version__,
-        "onnxruntime": VERSION,
-        "numpy": np.__version__,
-    }
 
 
 def _advice(loaded: Loaded, best: ir.Model) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 import onnxzip
 from onnxzip import Budget
 from onnxzip.errors import DataError, UsageError
-from onnxzip.report.report import verdict_json
+from onnxzip.report.document import plain
 from onnxzip.validate import memory
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]> g (float[N,3] x) => (float[N,3] scores)'
@@ -95,7 +95,7 @@ def test_a_metric_gets_labels_and_the_other_arrays():
 
 def test_everything_is_json():
     budget = Budget(class_axis=1, metric=lambda outputs, labels, arrays: 1.0)
-    found = json.loads(verdict_json(onnxzip.compare(SAME, OTHER, labelled(), budget, labels="y")))
+    found = json.loads(json.dumps(plain(onnxzip.compare(SAME, OTHER, labelled(), budget, labels="y"))))
     assert found["outcome"] == "missed"
     assert found["worst"][0]["errors"].keys() == {"scores"}
     assert found["metrics"]["accuracy"] == found["accuracy"][0]["candidate"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import typer
 
+from onnxzip.checked import Comparison
 from onnxzip.cli import options, output
 from onnxzip.cli.guard import MISSED, guarded
 from onnxzip.cli.options import DEFAULT
@@ -37,6 +39,8 @@ def compare(
     memory: options.Memory = False,
     save_worst: options.SaveWorst = None,
     json: options.Json = None,
+    junit: options.Junit = None,
+    markdown: options.Markdown = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -44,7 +48,9 @@ def compare(
 
     Give real data (-c); without it inputs are made up, and the verdict says so.
     """
-    output.check_side_files((json,), (original, candidate, *([Path(calibration)] if calibration else [])), force=force)
+    reports = (json, junit, None if output.is_step_summary(markdown) else markdown)
+    data = Path(calibration) if calibration else None
+    output.check_side_files(reports, (original, candidate, data), force=force)
     output.check_samples(save_worst, force=force)
     budget = Budget(
         min_agreement=min_agreement,
@@ -65,8 +71,11 @@ def compare(
     )
     from onnxzip.cli.progress import observer
     from onnxzip.gate import compare as run
+    from onnxzip.report import document
+    from onnxzip.report import junit as xml
+    from onnxzip.report import markdown as text
     from onnxzip.report.console import verdict
-    from onnxzip.report.report import verdict_json
+    from onnxzip.versions import versions
 
     result = run(
         original,
@@ -79,8 +88,19 @@ def compare(
         save_worst=save_worst,
         observer=observer(quiet=quiet),
     )
+    record = Comparison(
+        original=str(original),
+        candidate=str(candidate),
+        versions=versions(),
+        budget=dataclasses.asdict(budget),
+        verdict=result,
+    )
     if json:
-        output.write(json, verdict_json(result))
+        output.write(json, document.to_json(record))
+    if junit:
+        output.write(junit, xml.comparison(record))
+    if markdown:
+        output.write_markdown(markdown, text.comparison(record))
     if not quiet:
         output.show(verdict(result))
     if not result.passed:

@@ -9,11 +9,13 @@ import typer
 from onnxzip.cli import options, output
 from onnxzip.cli.guard import MISSED, complain, guarded
 from onnxzip.cli.options import DEFAULT
-from onnxzip.config import Budget, Config
+from onnxzip.cli.settings import configured, data_and_out, given_options, limits
+from onnxzip.settings import of_model, read
 
 
 @guarded
 def optimize(
+    context: typer.Context,
     model: options.Model,
     out: options.Out = None,
     calibration: options.Data = None,
@@ -47,6 +49,9 @@ def optimize(
     plan: options.Plan = None,
     save_plan: options.SavePlan = None,
     json: options.Json = None,
+    junit: options.Junit = None,
+    markdown: options.Markdown = None,
+    settings: options.Settings = None,
     calibrate: options.Calibrate = "full",
     keep_defaults: options.KeepDefaults = False,
     save_worst: options.SaveWorst = None,
@@ -62,22 +67,31 @@ def optimize(
 
     Without data: exact rewriting only. With data (-c): int8 as well (and pruning, with --prune), judged on a part of the data
     that neither of them saw.
+
+    With a settings file (--config): what its table with this model's path says; options on this command line go before it.
     """
+    given = given_options(context)
+    entry = of_model(read(settings), model, settings) if settings else None
+    if entry is not None:
+        out, calibration, evaluation = data_and_out(entry, given, out, calibration, evaluation)
     path = output.model_path(model, out, force=force)
-    given = [Path(d) for d in (calibration, evaluation) if d]
-    output.check_side_files((json, save_plan), (model, path, plan, *given), force=force)
+    data = [Path(d) for d in (calibration, evaluation) if d]
+    reports = (json, junit, None if output.is_step_summary(markdown) else markdown)
+    output.check_side_files((*reports, save_plan), (model, path, plan, settings, *data), force=force)
     output.check_samples(save_worst, force=force)
-    config = Config(
-        preset=preset,  # type: ignore[arg-type] # Config checks the names
-        target=target,  # type: ignore[arg-type]
-        objective=objective,  # type: ignore[arg-type]
-        prefer=prefer,  # type: ignore[arg-type]
+    config = configured(
+        entry,
+        given,
+        preset=preset,
+        target=target,
+        objective=objective,
+        prefer=prefer,
         search_time=search_time,
         prune=options.share_or_auto(prune),
-        prune_by=prune_by,  # type: ignore[arg-type]
+        prune_by=prune_by,
         round_to=round_to,
         allow_unverified=allow_unverified,
-        budget=Budget(
+        budget=limits(
             min_agreement=min_agreement,
             min_sqnr_db=min_sqnr,
             min_cosine=min_cosine,
@@ -97,7 +111,7 @@ def optimize(
         labels=labels,
         keep_float=tuple(keep_float or ()),
         plan=str(plan) if plan else None,
-        calibrate=calibrate,  # type: ignore[arg-type]
+        calibrate=calibrate,
         keep_defaults=keep_defaults,
         verify_each=verify_each,
         opset=opset,
@@ -119,6 +133,10 @@ def optimize(
     written = result.save(path) if result.verdict.passed or keep_best else ()
     if json:
         output.write(json, result.report.to_json())
+    if junit:
+        output.write(junit, result.report.to_junit())
+    if markdown:
+        output.write_markdown(markdown, result.report.to_markdown())
     if save_plan and result.plan is not None:
         output.write(save_plan, result.plan.to_json())
     if not quiet:

@@ -162,6 +162,19 @@ SavePlan = Annotated[
     Path | None, _option("--save-plan", help="Write the quantization plan (JSON): to read, review, edit and replay.")
 ]
 Json = Annotated[Path | None, _option("--json", help="Write everything that is shown, and more, as JSON.")]
+Junit = Annotated[
+    Path | None, _option("--junit", help="Write the verdict as JUnit XML, which CI systems show as tests.")
+]
+Markdown = Annotated[
+    Path | None,
+    _option("--markdown", help="Write the verdict as Markdown; appended where this is $GITHUB_STEP_SUMMARY."),
+]
+Settings = Annotated[
+    Path | None,
+    _option(
+        "--config", metavar="FILE", help="A settings file: onnxzip.toml, or pyproject.toml with a table tool.onnxzip."
+    ),
+]
 Prefer = Annotated[
     str,
     typer.Option(

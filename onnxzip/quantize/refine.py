@@ -29,7 +29,7 @@ from onnxzip.quantize.packed import pack, unpack
 from onnxzip.quantize.pairs import partners
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import PlannedNode, QuantPlan
-from onnxzip.quantize.weights import IntegerWeight, float_weight, integer_weights, site_of
+from onnxzip.quantize.weights import IntegerWeight, Nearest, float_weight, integer_weights, site_of
 
 LAYERS = frozenset({"conv", "gemm", "matmul", "token", "stored"})
 """Roles of nodes that sum up products of weights."""
@@ -59,7 +59,12 @@ Fitted = dict[tuple[str, bytes, str], tuple[str, str]]
 
 
 def refine(
-    model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, Moments], fitted: Fitted | None = None
+    model: ir.Model,
+    plan: QuantPlan,
+    row: TargetRow,
+    moments: Mapping[str, Moments],
+    fitted: Fitted | None = None,
+    nearest: Nearest | None = None,
 ) -> QuantPlan:
     """The plan with roundings and biases for the layers that moments are given of; earlier ones are replaced.
 
@@ -69,10 +74,11 @@ def refine(
         row: its target.
         moments: of what a layer reads, by the layer's output (see `look_at`).
         fitted: what was fitted before to the same model and moments; what is new is added.
+        nearest: what was rounded before of the same model; what is new is added.
     """
     plan = _bare(plan, moments)
     nodes = find_nodes(model, plan)
-    weights = integer_weights(plan, nodes, row)
+    weights = integer_weights(plan, nodes, row, nearest)
     sites = {s.tensor: s for s in plan.sites}
     readers = _readers(plan)
     roundings, biases = dict[str, str](), dict[str, str]()

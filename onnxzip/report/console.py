@@ -63,14 +63,23 @@ def _remarks(record: RunRecord) -> Iterator[RenderableType]:
 
 def verdict(result: Verdict) -> RenderableType:
     """A comparison of two models: the figures, passed or not, and every reason."""
-    rows = [
-        (n, "1", f"{v:.3f}", "")
-        for n, v in (("size", result.size_ratio), ("nodes", result.node_ratio))
-        if v is not None
-    ]
-    return Group(
-        _table("original", "candidate", [*rows, *_figures(result)]), *worst(result), _conclusion(result, "verdict")
-    )
+    return Group(_table("original", "candidate", verdict_rows(result)), *worst(result), _conclusion(result, "verdict"))
+
+
+def run_rows(record: RunRecord) -> list[Row]:
+    """Before and after: what the returned model weighs and does."""
+    return [*_weights(record), *_figures(record.result)]
+
+
+def verdict_rows(result: Verdict) -> list[Row]:
+    """The figures of a comparison."""
+    whole = (("size", result.size_ratio), ("nodes", result.node_ratio))
+    return [*((n, "1", f"{v:.3f}", "") for n, v in whole if v is not None), *_figures(result)]
+
+
+def headline(result: Verdict, what: str = "verdict") -> str:
+    """Passed or not, in one line."""
+    return _headline(result, what).plain
 
 
 def stages(records: tuple[StageRecord, ...]) -> RenderableType:

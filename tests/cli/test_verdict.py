@@ -44,7 +44,7 @@ def test_accuracy_metric_and_worst_samples_in_one_call(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "scores: accuracy, 450" in result.output
     assert "90 %" in result.output
-    found = json.loads(Path("verdict.json").read_text())
+    found = json.loads(Path("verdict.json").read_text())["verdict"]
     (accuracy,) = found["accuracy"]
     assert (accuracy["original"], accuracy["candidate"]) == (1.0, pytest.approx(449 / 450))  # models/README.md
     assert found["metric"]["candidate"] == accuracy["candidate"]
