@@ -78,8 +78,7 @@ def refine(
     roundings, biases = dict[str, str](), dict[str, str]()
     cache = {} if fitted is None else fitted
     for planned in plan.nodes:
-        seen = moments.get(planned.output)
-        if seen is None or readers[planned.weight] != 1:
+        if planned.output not in moments or readers[planned.weight] != 1:
             continue
         node, (value, weight) = nodes[planned.output], weights[planned.weight]
         content = float_weight(value, node, sites)
@@ -90,7 +89,7 @@ def refine(
         layer = _Layer(node, planned, _holder(node, planned, plan), weight, content)
         key = (planned.weight, weight.scales.tobytes(), "" if site is None else site.smooth)
         if key not in cache:
-            cache[key] = _refined(layer, seen, smooth, row)
+            cache[key] = _refined(layer, moments[planned.output], smooth, row)
         roundings[planned.weight], bias = cache[key]
         if layer.holder:
             biases[layer.holder] = bias
