@@ -78,7 +78,7 @@ def _timer(config: Config, row: TargetRow, data: Iterable[Batch]) -> Timer | Non
         return None
 
     def faster(before: ir.Model, after: ir.Model) -> float:
-        first, second = Session(before, threads=1), Session(after, threads=1)
+        first, second = (Session(m, threads=1, timed=True) for m in (before, after))
         return measure_speed(first, second, data, batches=4, min_pairs=9, max_pairs=60, seconds=TIMED).low
 
     return faster
