@@ -138,6 +138,8 @@ def _factor(moments: Numbers, order: Ids, damping: float) -> Numbers:
     From last to first, the damped moments are L Lᵀ; from first to last, L is an upper R with R Rᵀ the damped moments, and U = R⁻¹, for then
     Uᵀ U = (R Rᵀ)⁻¹. LAPACK works on the transposed matrix, so what it calls upper is the lower L here.
     """
+    if len(moments) > 1 and len(order) <= SMALL and (small := _factors(moments, order, damping)) is not None:
+        return small
     potrf, trtri = get_lapack_funcs(("potrf", "trtri"), (moments,))
     for group in moments:
         _reorder(group, order[::-1])
@@ -148,6 +150,20 @@ def _factor(moments: Numbers, order: Ids, damping: float) -> Numbers:
         if not np.shares_memory(inverse, group):
             group[:] = inverse.T
     return moments[:, ::-1, ::-1]
+
+
+def _factors(moments: Numbers, order: Ids, damping: float) -> Numbers | None:
+    """The same for many small groups at once, as a depthwise Conv has them; None where one needs more damping, or is not finite."""
+    turned = moments[:, order[::-1]][:, :, order[::-1]].astype(np.float64)
+    if not np.isfinite(turned).all():
+        return None
+    index = np.arange(len(order))
+    mean = np.abs(turned[:, index, index]).mean(axis=1, keepdims=True)
+    turned[:, index, index] += np.maximum(damping * mean, np.finfo(np.float32).tiny)
+    try:
+        return np.linalg.inv(np.linalg.cholesky(turned))[:, ::-1, ::-1]
+    except np.linalg.LinAlgError:
+        return None
 
 
 def _reorder(matrix: Numbers, order: Ids) -> None:

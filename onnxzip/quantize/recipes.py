@@ -136,7 +136,7 @@ class Recipes:
         """The plan, and the model that it makes; the last one is remembered."""
         key = _key(recipe)
         if self._last is None or self._last[0] != key:
-            plan = self.plan(recipe)
+            plan, self._last = self.plan(recipe), None  # one model at a time
             self._last = key, plan, insert(self.model, plan, self._known.nearest)
         return self._last[1:]
 
