@@ -19,7 +19,7 @@ class Bound:
         used: passes that were made.
         evaluations: how many there were.
         slowest: seconds of the slowest of them.
-        last: what the comparison at the end takes, in evaluations.
+        last: what the comparison at the end takes, in evaluations: a run over all data.
     """
 
     stop: float
@@ -31,7 +31,11 @@ class Bound:
 
     def open(self, evaluations: int = 1) -> bool:
         """Whether time is left for so many evaluations as slow as the slowest so far and for the end, and work for one."""
-        return time.monotonic() + (evaluations + self.last) * self.slowest < self.stop and self.used < self.passes
+        return self.in_time(evaluations) and self.used < self.passes
+
+    def in_time(self, evaluations: int = 0) -> bool:
+        """Whether time is left for so many evaluations and for the end, whatever was run so far."""
+        return time.monotonic() + (evaluations + self.last) * self.slowest < self.stop
 
     def reason(self) -> str:
         """Why the search ended."""

@@ -28,6 +28,7 @@ from onnxzip.quantize.plan import Clips, make_plan
 from onnxzip.quantize.refine import Fitted, refine
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import Equalized, QuantPlan
+from onnxzip.quantize.sequential import with_sequential
 from onnxzip.quantize.settle import settle
 from onnxzip.quantize.smooth import Form
 from onnxzip.quantize.stored import with_stored
@@ -135,6 +136,12 @@ class Recipes:
             return self._whole(self.plan(recipe)), ()
         settled = settle(lambda keep: self.make(dataclasses.replace(recipe, keep=keep)), self.model, recipe.keep)
         return self._whole(settled.plan), settled.findings
+
+    def corrected(
+        self, plan: QuantPlan, data: Iterable[Batch], observer: Observer = SILENT
+    ) -> tuple[QuantPlan, tuple[str, ...]]:
+        """A settled plan with biases that were corrected in sequence, where that pays; and what was done, if anything."""
+        return with_sequential(self.model, plan, self._evidence.answers, data, level=self._level, observer=observer)
 
     def _whole(self, plan: QuantPlan) -> QuantPlan:
         return dataclasses.replace(plan, equalized=self._equalized)
