@@ -21,13 +21,16 @@ Alive = dict[ir.Value, Any]
 """What later segments read, of one batch."""
 
 
-def walk(model: ir.Model, cuts: Collection[str], feeds: Sequence[Batch]) -> Iterator[tuple[str, list[np.ndarray]]]:
+def walk(
+    model: ir.Model, cuts: Collection[str], feeds: Sequence[Batch], level: str = "all"
+) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Run a model up to the last of the cuts.
 
     Args:
         model: the model; not changed.
         cuts: names of tensors that nodes of the main graph make as their first output.
         feeds: batches of the model's inputs.
+        level: of the runtime's optimizations in each segment.
 
     Yields:
         The name of a cut, in the order of the graph, and its value, float of any shape, in each batch. These arrays may be changed in
@@ -47,7 +50,7 @@ def walk(model: ir.Model, cuts: Collection[str], feeds: Sequence[Batch]) -> Iter
         left = [o for n in segment for o in n.outputs if last.get(o, -1) > place]
         made = list(dict.fromkeys([target, *left]))
         read = {v for n in segment for v in reads(n)}
-        _run(model, made, [v for v in alive[0] if v in read], alive)
+        _run(model, made, [v for v in alive[0] if v in read], alive, level)
         yield target.name or "", [batch[target] for batch in alive]
         for batch in alive:
             for value in [v for v in batch if last.get(v, -1) <= place]:
@@ -66,12 +69,16 @@ def _last_reads(model: ir.Model) -> Mapping[ir.Value, int]:
     return {v: place for place, node in enumerate(model.graph) for v in reads(node)}
 
 
-def _run(model: ir.Model, made: Sequence[ir.Value], read: Sequence[ir.Value], alive: Sequence[Alive]) -> None:
+def _run(
+    model: ir.Model, made: Sequence[ir.Value], read: Sequence[ir.Value], alive: Sequence[Alive], level: str
+) -> None:
     """Run the segment between two sets of values, and add what it makes to what is alive."""
     graph = ir.convenience.extract(model.graph, read, made)
     for own, value in zip(graph.inputs, read, strict=True):
         own.type, own.shape = _type_of(value, alive[0][value])
-    session = Session(ir.Model(graph, ir_version=model.ir_version, functions=list(model.functions.values())))
+    session = Session(
+        ir.Model(graph, ir_version=model.ir_version, functions=list(model.functions.values())), level=level
+    )
     names = [v.name or "" for v in made]
     for batch in alive:
         found = session.run({v.name or "": batch[v] for v in read}, names)

@@ -26,6 +26,7 @@ import onnx_ir as ir
 from onnxzip.calibrate.arrays import Numbers
 from onnxzip.calibrate.probe import real_tokens, token_mask
 from onnxzip.errors import ModelError
+from onnxzip.model.walk import is_op
 from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.outcome import Answers, sample_errors
@@ -40,6 +41,8 @@ BATCHES = 8
 
 ADDS = frozenset({"row_bias", "int32_bias"})
 """Roles of Adds that hold the bias of a MatMul."""
+
+CODES = ("QuantizeLinear", "DequantizeLinear")
 
 SEQUENTIAL = 3
 """Runs over the data that all this takes at most, about; fewer where there are many batches."""
@@ -66,7 +69,7 @@ def with_sequential(
         plan: the plan; it may be that of the model before that.
         answers: of the float model.
         data: the batches that were seen, in the same order. Every second one is corrected on, the others judge.
-        level: of the runtime's optimizations when it is judged.
+        level: of the runtime's optimizations when the quantized model is run.
         observer: told of each batch that judges.
     """
     seen = [batch for batch, _ in answers.pairs(data)][1::2]
@@ -75,7 +78,7 @@ def with_sequential(
         return plan, ()
     bare = dataclasses.replace(plan, equalized=())
     try:
-        tried = corrected(model, bare, feeds, token_mask(model, data))
+        tried = corrected(model, bare, feeds, token_mask(model, data), level)
         before, after = (
             sample_errors(insert(model, p), answers, data, level, observer, every=2) for p in (bare, tried)
         )
@@ -102,7 +105,9 @@ def better(before: Numbers, after: Numbers) -> bool:
     return bool(after.mean() < before.mean() and gains.mean() > SURE * noise)
 
 
-def corrected(model: ir.Model, plan: QuantPlan, feeds: Sequence[Batch], mask: str | None = None) -> QuantPlan:
+def corrected(
+    model: ir.Model, plan: QuantPlan, feeds: Sequence[Batch], mask: str | None = None, level: str = "all"
+) -> QuantPlan:
     """The plan with its biases corrected in sequence.
 
     Args:
@@ -110,21 +115,22 @@ def corrected(model: ir.Model, plan: QuantPlan, feeds: Sequence[Batch], mask: st
         plan: the plan; biases of bodies stay as they are.
         feeds: batches that the means are taken over.
         mask: the input that says which tokens count, or None.
+        level: of the runtime's optimizations of the quantized model: "none" where its target is not this machine.
 
     Raises:
         ModelError: the quantized model cannot be run in parts.
     """
     quantized = insert(model, plan)
-    axes = _holders(quantized, plan)
-    means = _means_of(model, axes, feeds, mask)
-    shifts: dict[str, Numbers] = {}
-    for name, arrays in walk(quantized, axes, feeds):
+    holders = _holders(quantized, plan)
+    axes = {p.output: 1 if p.op == "Conv" else -1 for p in holders.values()}
+    means, shifts = _means_of(model, axes, feeds, mask), dict[str, Numbers]()
+    for cut, arrays in walk(quantized, holders, feeds, level):
+        name = holders[cut].output
         axis = axes[name]
         found = [channel_means(a, axis, f, mask) for a, f in zip(arrays, feeds, strict=True)]
-        shift = shrunk(means[name] - np.concatenate(found))
+        shifts[name] = shift = shrunk(means[name] - np.concatenate(found))
         for array in arrays:
             np.add(array, _along(shift, axis, array.ndim), out=array, casting="same_kind")
-        shifts[name] = shift
     nodes = tuple(_shifted(p, shifts[p.output]) if p.output in shifts else p for p in plan.nodes)
     return dataclasses.replace(plan, nodes=nodes)
 
@@ -172,11 +178,18 @@ def channel_means(array: np.ndarray, axis: int, feed: Batch, mask: str | None) -
     return np.asarray(total / np.maximum(weights.sum(axis=1), 1)[:, None])
 
 
-def _holders(quantized: ir.Model, plan: QuantPlan) -> dict[str, int]:
-    """The nodes of the main graph that hold a bias, by output, and the axis of their channels."""
-    ops = {p.output: p.op for p in plan.nodes if p.role in ADDS or (p.role in LAYERS and p.op in ("Conv", "Gemm"))}
-    made = {n.outputs[0].name: n.op_type for n in quantized.graph}
-    return {name: 1 if op == "Conv" else -1 for name, op in ops.items() if made.get(name) == op}
+def _holders(quantized: ir.Model, plan: QuantPlan) -> dict[str, PlannedNode]:
+    """The nodes of the main graph that hold a bias, by what they make in the quantized model: an output of the model has its name behind Q and DQ."""
+    made = {o.name: o for n in quantized.graph for o in n.outputs}
+    found = dict[str, PlannedNode]()
+    for planned in plan.nodes:
+        value = made.get(planned.output)
+        while value is not None and (node := value.producer()) is not None and is_op(node, *CODES):
+            value = node.inputs[0]
+        holds = planned.role in ADDS or (planned.role in LAYERS and planned.op in ("Conv", "Gemm"))
+        if holds and value is not None and is_op(value.producer(), planned.op):
+            found[value.name or ""] = planned
+    return found
 
 
 def _means_of(model: ir.Model, axes: Mapping[str, int], feeds: Sequence[Batch], mask: str | None) -> dict[str, Numbers]:

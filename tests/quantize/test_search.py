@@ -302,3 +302,15 @@ def test_ranges_are_changed_one_by_one(clock: Clock) -> None:
     assert dict(found.ranges) == {"r": METHODS[2]}
     assert found.keep == {}
     assert did[0] == "the search chose other ranges for 1 tensors"
+
+
+def test_entropy_is_tried_after_all_other_ranges_of_all_tensors(clock: Clock) -> None:
+    fake = Fake(lambda recipe, whole: 1.0 - 0.5 * (recipe.ranges.get("s") == "entropy"))
+    found, did = run(fake, Bound(math.inf))
+    assert dict(found.ranges) == {"s": "entropy"}
+    tried = [tuple(recipe.ranges.values())[-1] for recipe, whole in fake.compared if recipe.ranges and not whole]
+    first = tried.index("entropy")
+    assert first > len(METHODS)
+    assert "entropy" not in tried[:first]
+    assert set(tried[first:]) == {"entropy"}
+    assert did[0] == "the search chose other ranges for 1 tensors"
