@@ -5,7 +5,7 @@ says little: rank correlations of .45 and -.44 were measured on two networks.) O
 
  1. float     each kernel in turn is left float. Sorted by what that gains for each byte that it costs, one, two, four, ... of them are
               left float at once: where the budget is missed, until it is met, if need be in rounds; otherwise only what is nearly free.
- 2. stored    of these, those whose weights can be stored without losing the gain (MatMul) are.
+ 2. stored    of these, those whose weights can be stored without losing the gain (MatMul; Conv on onnxruntime's CPU) are.
  3. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays. Entropy comes last.
  4. speed     Convs that are slow in integers for their size (few channels in a group) are left float if the whole
               model becomes faster by FASTER, at no more error; not where size is the objective.
@@ -193,7 +193,8 @@ class Search:
     # 2. stored
 
     def _stored(self, state: State) -> None:
-        floats = [n for n, reason in state.recipe.keep.items() if reason == SEARCHED and is_op(n, "MatMul")]
+        ops = ("MatMul", "Conv") if self._recipes.row.placement == "kernels" else ("MatMul",)  # see `at_load`
+        floats = [n for n, reason in state.recipe.keep.items() if reason == SEARCHED and is_op(n, *ops)]
         if not floats or not self._bound.open():
             return
         recipe = dataclasses.replace(state.recipe, stored=frozenset(floats))

@@ -127,7 +127,8 @@ class Fake:
     def __init__(self, error: Callable[[Recipe, bool], float], batches: int = 3, seconds: float = 0.0) -> None:
         self._data = loud(1)
         self._real = recipes(net(), self._data, TARGET)
-        self.model, self.batches, self._error, self._seconds = self._real.model, batches, error, seconds
+        self.model, self.row = self._real.model, self._real.row
+        self.batches, self._error, self._seconds = batches, error, seconds
         self.compared: list[tuple[Recipe, bool]] = []
 
     def make(self, recipe: Recipe) -> tuple[Any, Any]:
