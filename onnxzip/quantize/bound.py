@@ -31,11 +31,7 @@ class Bound:
 
     def open(self, evaluations: int = 1) -> bool:
         """Whether time is left for so many evaluations as slow as the slowest so far and for the end, and work for one."""
-        return self.in_time(evaluations) and self.used < self.passes
-
-    def in_time(self, evaluations: int = 0) -> bool:
-        """Whether time is left for so many evaluations and for the end, whatever was run so far."""
-        return time.monotonic() + (evaluations + self.last) * self.slowest < self.stop
+        return time.monotonic() + (evaluations + self.last) * self.slowest < self.stop and self.used < self.passes
 
     def reason(self) -> str:
         """Why the search ended."""

@@ -61,11 +61,12 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
             now = time.monotonic()
             if 2 * now - started < started + config.search_time:  # the twin takes as long as all that went before
                 recipes, recipe, error = with_equalized(recipes, recipe, error, evidence, data, observer)
-            bound = Bound(started + config.search_time, PASSES - SEQUENTIAL)
+            last = min((now - started) / 2, config.search_time / 4)  # what correcting biases in sequence may take
+            bound = Bound(started + config.search_time - last, PASSES - SEQUENTIAL)
             search = Search(recipes, data, config.budget, bound, _timer(config, row, data), observer)
             recipe, did = search.run(recipe, error)
         plan, findings = recipes.settled(recipe)
-        if searched and bound.in_time((SEQUENTIAL - 1) * bound.last):
+        if searched and time.monotonic() + last / 2 < started + config.search_time:
             plan, corrected = recipes.corrected(plan, data, observer)
             did += corrected
     except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
