@@ -107,7 +107,7 @@ def compare(
 def _timed(
     before: Loaded, after: Loaded, batches: Iterable[Batch], budget: Budget, seed: int, observer: Observer
 ) -> Speed:
-    a, b = (Session(m.model, threads=1) for m in (before, after))
+    a, b = (Session(m.model, threads=1, timed=True) for m in (before, after))
     return measure_speed(a, b, batches, seed=seed, confidence=budget.confidence or CONFIDENCE, observer=observer)
 
 

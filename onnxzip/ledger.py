@@ -2,6 +2,8 @@
 
 Every stage hands its candidate in here. An exact stage must give the same numbers on a few probe batches, a lossy one must
 hold the budget on held-out data; whoever fails is taken back, and the best so far is never lost.
+
+What is compared with are answers, not sessions: the original runs once, and its session is closed before anything else is opened.
 """
 
 from __future__ import annotations
@@ -79,21 +81,27 @@ class Ledger:
         self._signature = signature(loaded.model)
         self.original_bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
-        self._level, self._deployed = self._deploy(session)
+        self._inputs = session.inputs
+        self._level = "all"
+        self._reference: Reference | None = None
         self.here = runs_here(config.target)
         if not self.here and config.measure_speed is None:
             self.notes += (f"speed is not measured: this machine is not the target ({config.target})",)
         self._probe = self._make_probe(session)
+        self._deploy(session)
         self._candidate: tuple[ir.Model, Session] | None = None
         self._started = time.perf_counter()
 
-    def _deploy(self, session: Session) -> tuple[str, Session]:
-        """The original as it will be deployed: with all of the runtime's optimizations, or none where they reject it."""
+    def _deploy(self, session: Session) -> None:
+        """The original's answers as it will be deployed: with all of the runtime's optimizations, or none where they reject it."""
         try:
-            return "all", Session(self.original)
+            session = Session(self.original)
         except ModelError as error:
             self.notes += (f"compared without the runtime's own optimizations, which reject the original: {error}",)
-            return "none", session
+            self._level = "none"
+        if self._probe is not None and self.unverified is None:
+            data = self._batches if self._held_out is None else self._held_out
+            self._reference = Reference(session, data, self.observer, repeat=False)  # the probe has tried that
 
     def _make_probe(self, session: Session) -> Reference | None:
         """The original's answers on a few batches. None, with the reason kept, where there can be none."""
@@ -135,16 +143,20 @@ class Ledger:
         The last one is kept: what was checked is mostly what the verdict is on.
         """
         if self._candidate is None or self._candidate[0] is not candidate:
-            self._candidate = None  # its weights are let go first
+            self.rest()  # its weights are let go first
             self._candidate = candidate, Session(candidate, level=self._level if self.here else "none")
         return self._candidate[1]
+
+    def rest(self) -> None:
+        """Close the session that is kept: what follows takes memory of its own."""
+        self._candidate = None
 
     @cached_property
     def _noise(self) -> dict[str, OutputMetrics]:
         """How far the original is from itself, once the runtime has optimized it: the floor of any comparison."""
         if self._probe is None:
             return {}
-        return {o.name: o for o in self._probe.compare(self._deployed)}
+        return {o.name: o for o in self._probe.compare(Session(self.original, level=self._level))}
 
     # Books
 
@@ -226,10 +238,12 @@ class Ledger:
         budget = self.config.budget
         size_ratio = model_bytes(candidate) / self.original_bytes
         node_ratio = count_nodes(candidate) / max(count_nodes(self.original), 1)
-        if self._probe is None or self.unverified is not None:
+        if self._reference is None:
             return unverified(self.unverified or "there is no data", budget, size_ratio, node_ratio)
-        session = self._session_of(candidate)
-        found = self._reference.look(session, budget, self.config.labels, seed=self.config.seed, observer=self.observer)
+        session, seed = self._session_of(candidate), self.config.seed
+        found = self._reference.look(session, budget, self.config.labels, seed=seed, observer=self.observer)
+        del session
+        self.rest()
         verdict = judge(
             found,
             budget,
@@ -247,15 +261,10 @@ class Ledger:
     def save_worst(self, folder: str | os.PathLike[str], verdict: Verdict) -> None:
         """Write the inputs of a verdict's worst samples (see `saved_samples`)."""
         data = self._batches if self._held_out is None else self._held_out
-        save_worst(os.fspath(folder), verdict.worst, data, self._deployed.inputs)
+        save_worst(os.fspath(folder), verdict.worst, data, self._inputs)
 
     def _memory(self, candidate: ir.Model) -> Memory:
         return compare_memory(self.original, candidate, self._batches[0], self.observer)
-
-    @cached_property
-    def _reference(self) -> Reference:
-        data = self._batches if self._held_out is None else self._held_out
-        return Reference(self._deployed, data, self.observer, repeat=False)  # the probe has tried that
 
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed
@@ -267,7 +276,7 @@ class Ledger:
 
     def paired(self, before: ir.Model, after: ir.Model, seconds: float = 2.0, confidence: float = CONFIDENCE) -> Speed:
         """How much faster one model is than another, as they will be deployed, one thread."""
-        first, second = (Session(m, level=self._level, threads=1) for m in (before, after))
+        first, second = (Session(m, level=self._level, threads=1, timed=True) for m in (before, after))
         config, observer = self.config, self.observer
         return measure_speed(
             first, second, self._batches, seconds=seconds, seed=config.seed, confidence=confidence, observer=observer

@@ -21,7 +21,7 @@ from onnxzip.validate.metrics import Accumulator
 RANDOM = "the original answers the same question differently each time (it draws random numbers)"
 """Why a comparison of numbers says nothing."""
 
-_MEMORY = 256 * 2**20
+_MEMORY = 4 * 2**20
 """Bytes of outputs that are kept in memory; more goes to a temporary file."""
 
 
