@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from onnxzip import __version__
-from onnxzip.cli import compare, inspect, optimize
+from onnxzip.cli import check, compare, init, inspect, optimize
 
 app = typer.Typer(
     name="onnxzip",
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("optimize")(optimize.optimize)
 app.command("compare")(compare.compare)
 app.command("inspect")(inspect.inspect)
+app.command("check")(check.check)
+app.command("init")(init.init)
 
 
 def _version(wanted: bool) -> None:

@@ -31,8 +31,10 @@ def model_path(model: Path, out: Path | None, *, force: bool) -> Path:
     return path
 
 
-def check_side_files(written: Sequence[Path | None], read: Sequence[Path | None], *, force: bool) -> None:
-    """Reports and plans need a folder to land in, and may land on nothing that is read or written otherwise.
+def check_side_files(
+    written: Sequence[Path | None], read: Sequence[Path | None], *, force: bool, new_folders: bool = False
+) -> None:
+    """Reports and plans need a folder to land in (unless `new_folders` will be made), and may land on nothing that is read or written otherwise.
 
     Raises:
         UsageError: they would, or would overwrite a file without `force`.
@@ -45,15 +47,34 @@ def check_side_files(written: Sequence[Path | None], read: Sequence[Path | None]
             raise UsageError(f"{path} is read or written by this command already. Choose another name.")
         if path.exists() and not force:
             raise UsageError(f"{path} exists. Choose another name, or overwrite it with --force.")
-        _check_folder(path)
+        if not new_folders:
+            _check_folder(path)
         taken.add(path.resolve())
+
+
+def check_samples(folder: Path | None, *, force: bool) -> None:
+    """Samples land in a folder of their own.
+
+    Raises:
+        UsageError: it is a file, or not empty without `force`, or has no folder to land in.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: this is a file. Give the name of a folder for the worst samples.")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder} is not empty. Choose another folder, or replace the samples in it with --force.")
+    if not folder.parent.is_dir():
+        raise UsageError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
 
 
 def show(content: RenderableType) -> None:
     """Print to standard output; a pipe that nobody reads any more, or a full disk behind it, does not stop the command."""
     console = Console()
     try:
-        console.print(content, soft_wrap=True)  # commands stay on one line, to be copied
+        console.print(
+            content, soft_wrap=True, markup=False
+        )  # brackets in names are no markup; commands stay on one line, to be copied
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains again at its end
@@ -73,6 +94,33 @@ def write(path: Path, text: str) -> None:
         raise UsageError(
             f"{path}: cannot be written ({error.strerror or error}). Check the permissions and the free space."
         ) from error
+
+
+def step_summary() -> Path | None:
+    """The file that GitHub shows beside a workflow's step, where this runs in one."""
+    name = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(name) if name else None
+
+
+def is_step_summary(path: Path | None) -> bool:
+    """Whether this is that file, which is appended to: other commands of the step write there too."""
+    summary = step_summary()
+    return path is not None and summary is not None and path.resolve() == summary.resolve()
+
+
+def write_markdown(path: Path, text: str) -> None:
+    """Write Markdown, or append it to the summary of the step.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if not is_step_summary(path):
+        return write(path, text)
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except OSError as error:
+        raise UsageError(f"{path} ($GITHUB_STEP_SUMMARY): cannot be written ({error.strerror or error})") from error
 
 
 def _check_folder(path: Path) -> None:

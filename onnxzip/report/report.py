@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from dataclasses import dataclass
-from typing import Any
 
 from onnxzip.records import RunRecord
+from onnxzip.report import document, junit, markdown
 from onnxzip.report.console import render
-
-SCHEMA = 1
-"""Version of the JSON layout; it grows when a key is renamed or removed."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +17,16 @@ class Report:
 
     def to_json(self) -> str:
         """The whole record as JSON (RFC 8259: infinities and NaN are the strings "inf", "-inf", "nan")."""
-        content = {"schema": SCHEMA, **dataclasses.asdict(self.record)}
-        content["verdict"]["metrics"] = self.record.verdict.metrics
-        return json.dumps(_plain(content), indent=2, allow_nan=False)
+        return document.to_json(self.record)
+
+    def to_markdown(self) -> str:
+        """The report as Markdown of GitHub, for the summary of a step or a comment."""
+        return markdown.run(self.record)
+
+    def to_junit(self) -> str:
+        """The verdict as JUnit XML: one test case."""
+        return junit.run(self.record)
 
     def to_text(self, width: int = 100) -> str:
         """The console table as plain text."""
         return render(self.record, width)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value

@@ -207,7 +207,7 @@ def test_wrong_settings_are_exit_code_2(tmp_path, args, words):
 
 
 def test_a_bug_of_ours_is_exit_code_3_with_how_to_report_it(small, monkeypatch):
-    monkeypatch.setattr(optimize_command, "Config", lambda **_: 1 / 0)
+    monkeypatch.setattr(optimize_command, "configured", lambda *_, **__: 1 / 0)
     result = onnxzip("optimize", small)
     assert result.exit_code == 3
     assert "Please report it" in result.stderr
