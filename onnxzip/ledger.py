@@ -25,10 +25,10 @@ from onnxzip.progress import Observer
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.quantize.targets import runs_here
 from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
-from onnxzip.runtime import Session
+from onnxzip.runtime import Batch, Session
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import EXACT_SQNR_DB, exact_problem, judge, unverified
-from onnxzip.validate.reference import RANDOM, Reference
+from onnxzip.validate.reference import RANDOM, Reference, samples_in
 from onnxzip.validate.speed import measure_speed
 
 PROBES = 2
@@ -56,6 +56,8 @@ class Ledger:
         notes: what the user should know about model and data.
         here: whether this machine is the target, so that its speed can be measured.
         plan: the quantization plan that was tried last, or None.
+        planned: the float model that `plan` was made for.
+        level: graph optimizations of the runtime under which models are compared.
         original_bytes: the bytes of the original, its external data included.
         unverified: why numbers could not be compared, or None.
     """
@@ -63,7 +65,7 @@ class Ledger:
     def __init__(
         self, loaded: Loaded, session: Session, held_out: Data | None, source: str, config: Config, observer: Observer
     ) -> None:
-        self.original, self.best = loaded.model, loaded.model
+        self.original, self.best, self.planned = loaded.model, loaded.model, loaded.model
         self.config, self.observer = config, observer
         self.stages: list[StageRecord] = []
         self.notes: tuple[str, ...] = ()
@@ -74,7 +76,7 @@ class Ledger:
         self._signature = signature(loaded.model)
         self.original_bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
-        self._level, self._deployed = self._deploy(session)
+        self.level, self._deployed = self._deploy(session)
         self.here = runs_here(config.target)
         if not self.here and config.measure_speed is None:
             self.notes += (f"speed is not measured: this machine is not the target ({config.target})",)
@@ -131,7 +133,7 @@ class Ledger:
         """
         if self._candidate is None or self._candidate[0] is not candidate:
             self._candidate = None  # its weights are let go first
-            self._candidate = candidate, Session(candidate, level=self._level if self.here else "none")
+            self._candidate = candidate, Session(candidate, level=self.level if self.here else "none")
         return self._candidate[1]
 
     @cached_property
@@ -240,6 +242,17 @@ class Ledger:
         data = self._batches if self._held_out is None else self._held_out
         return Reference(self._deployed, data, self.observer, repeat=False)  # the probe has tried that
 
+    def some(self, samples: int) -> list[Batch]:
+        """The first batches of the data for the verdict, so many that they hold `samples`; none where the original cannot be run."""
+        if self._probe is None:
+            return []
+        found: list[Batch] = []
+        for batch in self._batches if self._held_out is None else self._held_out:
+            found.append(batch)
+            if sum(map(samples_in, found)) >= samples:
+                break
+        return found
+
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed
         if wanted is None:
@@ -250,7 +263,7 @@ class Ledger:
 
     def paired(self, before: ir.Model, after: ir.Model, seconds: float = 2.0) -> Speed:
         """How much faster one model is than another, as they will be deployed, one thread."""
-        first, second = (Session(m, level=self._level, threads=1) for m in (before, after))
+        first, second = (Session(m, level=self.level, threads=1) for m in (before, after))
         config, observer = self.config, self.observer
         return measure_speed(first, second, self._batches, seconds=seconds, seed=config.seed, observer=observer)
 

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data
 from onnxzip.config import Config, Preset
+from onnxzip.details import gather
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
@@ -96,7 +97,7 @@ def optimize(
     elif preset == "int8" and data.tuning is not None:
         _quantize(ledger, quantize(ledger.best, data.tuning, config, observer))
         if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
-            _quantize_instead(ledger, quantize(unpruned, data.tuning, config, observer))
+            _quantize_instead(ledger, unpruned, quantize(unpruned, data.tuning, config, observer))
         ledger.notes += data.doubts if ledger.stages[-1].kept else ()
     if preset in ("weights8", "weights4"):
         _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
@@ -169,7 +170,7 @@ def _rewrite(ledger: Ledger) -> None:
 
 def _quantize(ledger: Ledger, choice: Choice) -> None:
     """int8 is kept if it holds the budget on data that it never saw, and is not slower than what it would replace."""
-    ledger.plan = choice.plan
+    ledger.plan, ledger.planned = choice.plan, ledger.best
     if choice.model is None:
         ledger.notes += (choice.summary,)
         return ledger.take_back("quantize", choice.summary, notes=choice.notes)
@@ -198,7 +199,7 @@ def _slower(ledger: Ledger, choice: Choice) -> str | None:
     )
 
 
-def _quantize_instead(ledger: Ledger, choice: Choice) -> None:
+def _quantize_instead(ledger: Ledger, unpruned: ir.Model, choice: Choice) -> None:
     """Where int8 does not fit into what an automatic pruning left of the budget: int8 alone saves more than pruning alone."""
     if choice.model is None:
         return
@@ -206,7 +207,7 @@ def _quantize_instead(ledger: Ledger, choice: Choice) -> None:
     if verdict.passed:
         ledger.withdraw("prune", "taken back, for int8 on top of it missed the budget, and int8 alone saves more")
         ledger.withdraw("quantize", "missed the budget on top of pruning")
-        ledger.plan = choice.plan
+        ledger.plan, ledger.planned = choice.plan, unpruned
         ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
 
 
@@ -233,6 +234,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
         result=final,
         notes=tuple(dict.fromkeys((*loaded.notes, *ledger.notes, *warnings))),
         advice=_advice(loaded, best) if preset == "exact" else (),
+        details=gather(ledger) if ledger.config.details else None,
     )
     return Result(
         best, record.verdict, Report(record), plan=ledger.plan, external=loaded.external, sources=loaded.files

@@ -53,7 +53,7 @@ class Reference:
                     self.deterministic = _same(outputs, session.run(batch))
                 pickle.dump(outputs, self._file, protocol=5)  # our own temporary file: never read from elsewhere
                 self.batches += 1
-                self.samples += _samples(batch)
+                self.samples += samples_in(batch)
                 done()
 
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, Any]]]:
@@ -82,7 +82,8 @@ class Reference:
         return tuple(a.result() for a in accumulators.values())
 
 
-def _samples(batch: Batch) -> int:
+def samples_in(batch: Batch) -> int:
+    """Size of the leading axis of the first input; 1 where it has none."""
     first = next(iter(batch.values()), None)
     return int(first.shape[0]) if isinstance(first, np.ndarray) and first.ndim else 1
 
