@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.calibrate.data import Data
 from onnxzip.ledger import Ledger
 from onnxzip.model.constants import array
 from onnxzip.model.holders import by_layer, by_operator
+from onnxzip.model.save import model_digest
 from onnxzip.model.walk import is_op
 from onnxzip.quantize.alone import layers_alone
 from onnxzip.quantize.insert import insert
@@ -51,8 +53,14 @@ _KERNELS = {
 """Operators that onnxruntime makes of standard ones when it loads a model, beside those that it names by a prefix."""
 
 
-def gather(ledger: Ledger) -> Details:
+def gather(ledger: Ledger, result: ir.Model, tuning: Data | None, held_out: Data | None) -> Details:
     """The details of a run that is over.
+
+    Args:
+        ledger: its books.
+        result: the model that is returned, its provenance included.
+        tuning: the data that tuned, or None.
+        held_out: the data that gave the verdict, or None.
 
     Raises:
         ModelError: a model does not run on the samples.
@@ -69,8 +77,9 @@ def gather(ledger: Ledger) -> Details:
     return Details(
         samples=sum(map(samples_in, batches)),
         source=ledger.source,
-        by_operator=by_operator(ledger.original, ledger.best),
-        by_layer=by_layer(ledger.original, ledger.best),
+        digests=dict(_digests(result, tuning, held_out)),
+        by_operator=by_operator(ledger.original, result),
+        by_layer=by_layer(ledger.original, result),
         latency=_latency(ledger, batches) if ledger.here and batches else (),
         method=plan.method if plan is not None else "",
         ranges=ranges,
@@ -78,6 +87,13 @@ def gather(ledger: Ledger) -> Details:
         sensitivity=sensitivity,
         untried=untried,
     )
+
+
+def _digests(result: ir.Model, tuning: Data | None, held_out: Data | None) -> Iterator[tuple[str, str]]:
+    yield "result, in memory", f"SHA-256 {model_digest(result)}"
+    for what, data in (("data that tuned", tuning), ("data that judged", held_out)):
+        if data is not None and data.digest is not None:
+            yield f"{what}: {data.name}", data.digest
 
 
 def _latency(ledger: Ledger, batches: Sequence[Batch]) -> tuple[Latency, ...]:

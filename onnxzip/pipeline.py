@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -211,7 +210,7 @@ def _quantize_instead(ledger: Ledger, unpruned: ir.Model, choice: Choice) -> Non
         ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
 
 
-def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data | None]) -> Result:
+def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: tuple[Data | None, Data | None]) -> Result:
     lossy = [s for s in ledger.stages if s.verdict is not None]
     kept = next((s.verdict for s in reversed(lossy) if s.kept), None)
     missed = next((s.verdict for s in lossy if not s.kept and s.verdict and not s.verdict.passed), None)
@@ -234,7 +233,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
         result=final,
         notes=tuple(dict.fromkeys((*loaded.notes, *ledger.notes, *warnings))),
         advice=_advice(loaded, best) if preset == "exact" else (),
-        details=gather(ledger) if ledger.config.details else None,
+        details=gather(ledger, best, *data) if ledger.config.details else None,
     )
     return Result(
         best, record.verdict, Report(record), plan=ledger.plan, external=loaded.external, sources=loaded.files

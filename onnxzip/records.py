@@ -291,6 +291,7 @@ class Details:
     Attributes:
         samples: how many samples ranges, sensitivity and latency were taken on.
         source: where these came from, as in `Verdict.data`.
+        digests: of the result, and of the data that tuned and judged, each with what it is of.
         by_operator, by_layer: bytes of constants, largest in the original first.
         latency: time by operator, as the runtime's profile has it; empty where this machine is not the target.
         method: how the ranges were chosen.
@@ -302,6 +303,7 @@ class Details:
 
     samples: int
     source: str
+    digests: Mapping[str, str]
     by_operator: tuple[Held, ...]
     by_layer: tuple[Held, ...]
     latency: tuple[Latency, ...] = ()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxzip.records import RunRecord
+from onnxzip.report import html
 from onnxzip.report.console import render
 
 SCHEMA = 1
@@ -30,6 +31,14 @@ class Report:
     def to_text(self, width: int = 100) -> str:
         """The console table as plain text."""
         return render(self.record, width)
+
+    def to_html(self) -> str:
+        """One HTML page that needs nothing else. With `Config.details` it has charts of size, time, ranges and sensitivity.
+
+        Raises:
+            UsageError: jinja2 or matplotlib is not installed (`pip install 'onnxzip[report]'`).
+        """
+        return html.render(self.record)
 
 
 def _plain(value: Any) -> Any:
