@@ -113,9 +113,9 @@ def _times(record: RunRecord) -> Iterator[Chart]:
     described = (
         f"{len(rows)} operators, longest first. In all {microseconds(before)} before and {microseconds(after)} after."
     )
-    yield Chart(
-        "latency", "Latency by operator", text, bars("latency", cut, "Latency by operator", described), BOTH, table
-    )
+    title = "Latency by operator"
+    svg = bars("latency", cut, title, described)
+    yield Chart("latency", title, text, svg, BOTH, table, 2 * len(cut))
 
 
 # What it cost
