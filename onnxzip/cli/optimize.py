@@ -36,6 +36,7 @@ def optimize(
     plan: options.Plan = None,
     save_plan: options.SavePlan = None,
     json: options.Json = None,
+    report: options.Report = None,
     calibrate: options.Calibrate = "full",
     keep_defaults: options.KeepDefaults = False,
     keep_best: options.KeepBest = False,
@@ -53,7 +54,7 @@ def optimize(
     """
     path = output.model_path(model, out, force=force)
     given = [Path(d) for d in (calibration, evaluation) if d]
-    output.check_side_files((json, save_plan), (model, path, plan, *given), force=force)
+    output.check_side_files((json, save_plan, report), (model, path, plan, *given), force=force)
     config = Config(
         preset=preset,  # type: ignore[arg-type] # Config checks the names
         target=target,  # type: ignore[arg-type]
@@ -79,15 +80,20 @@ def optimize(
         opset=opset,
         allow_contrib=allow_contrib,
         strict=strict,
+        details=report is not None,
     )
     from onnxzip.cli.progress import observer
     from onnxzip.pipeline import optimize as run
     from onnxzip.report.console import summary
 
+    if report:
+        output.check_report()
     result = run(model, calibration, evaluation=evaluation, config=config, observer=observer(quiet=quiet))
     written = result.save(path) if result.verdict.passed or keep_best else ()
     if json:
         output.write(json, result.report.to_json())
+    if report:
+        output.write(report, result.report.to_html())
     if save_plan and result.plan is not None:
         output.write(save_plan, result.plan.to_json())
     if not quiet:

@@ -115,6 +115,14 @@ SavePlan = Annotated[
     Path | None, _option("--save-plan", help="Write the quantization plan (JSON): to read, review, edit and replay.")
 ]
 Json = Annotated[Path | None, _option("--json", help="Write everything that is shown, and more, as JSON.")]
+Report = Annotated[
+    Path | None,
+    _option(
+        "--report",
+        metavar="HTML",
+        help="Write one HTML page for people: verdict, charts by layer and operator, what was done and why. Takes further runs of the model.",
+    ),
+]
 Prefer = Annotated[
     str,
     typer.Option(

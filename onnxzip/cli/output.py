@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,18 @@ def check_side_files(written: Sequence[Path | None], read: Sequence[Path | None]
             raise UsageError(f"{path} exists. Choose another name, or overwrite it with --force.")
         _check_folder(path)
         taken.add(path.resolve())
+
+
+def check_report() -> None:
+    """An HTML report needs an extra; that is said before any work is done.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    from onnxzip.report.charts import needs_extra
+
+    if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
+        raise needs_extra()
 
 
 def show(content: RenderableType) -> None:

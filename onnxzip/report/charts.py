@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import io
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 5.0
+WIDTH = 4.4
 """Inches; 72 units of the picture each."""
 
 _INKS = {name: f"#01{i:02x}fe" for i, name in enumerate(("ink", "muted", "line", "before", "after", "lost"), start=1)}
@@ -31,7 +30,7 @@ _SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that text is laid out alike everywhere
 }
 
-LABEL, VALUE, BAR = 9.5, 9.0, 0.13
+LABEL, VALUE, BAR = 9.4, 8.8, 0.12
 """Sizes of text in points, and height of a bar in inches."""
 
 
@@ -132,7 +131,7 @@ def _rows(
     axes.axis("off")
     for i, row in enumerate(rows):
         top = i * pitch
-        room = math.floor((WIDTH * 72 - 5.4 * len(row.text) - 12) / 5.9)
+        room = WIDTH * 72 - _width(row.text, VALUE) - 12
         axes.text(0, top + 0.15, _shorten(row.label, room), fontsize=LABEL, color=_INKS["ink"], parse_math=False)
         axes.text(1, top + 0.15, row.text, fontsize=VALUE, color=_INKS["muted"], ha="right", parse_math=False)
         draw(axes, top + 0.2, row)
@@ -148,12 +147,23 @@ def _bar(axes: Axes, top: float, left: float, width: float, ink: str, *, hatch: 
     axes.barh(top + BAR / 2, shown, height=BAR, left=left, **style)
 
 
-def _shorten(label: str, room: int) -> str:
-    """The label without its middle, where it is too long: what tells layers apart is mostly at an end."""
-    if len(label) <= room:
-        return label
-    head = max(4, room // 3)
-    return f"{label[:head]}…{label[-max(4, room - head - 1) :]}"
+def _width(text: str, points: float) -> float:
+    """How wide a text is, in units of the picture. The font is a wide one, so that others fit as well."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=_SETTINGS["font.family"], size=points)
+    width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
+    return width
+
+
+def _shorten(label: str, room: float) -> str:
+    """The label without its middle, where it is too wide: what tells layers apart is mostly at an end."""
+    shown, kept = label, len(label)
+    while kept > 8 and _width(shown, LABEL) > room:
+        kept -= 1
+        shown = f"{label[: kept // 2]}…{label[len(label) - kept + kept // 2 :]}"
+    return shown
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import PurePath
@@ -16,16 +17,10 @@ from pathlib import PurePath
 from onnxzip.config import Config
 from onnxzip.records import OutputMetrics, PassRecord, RunRecord, StageRecord, Verdict
 from onnxzip.report.charts import needs_extra
+from onnxzip.report.figures import banner, cards
 from onnxzip.report.sections import sections
-from onnxzip.report.shapes import Card, Table
-from onnxzip.report.words import change, decibels, share, size
-
-_STATES = {
-    "passed": ("Passed", "✓"),
-    "structure": ("Passed in structure only", "!"),
-    "undecided": ("Not decided", "?"),
-    "failed": ("Failed", "✗"),
-}
+from onnxzip.report.shapes import Table
+from onnxzip.report.words import decibels, share
 
 
 def render(record: RunRecord) -> str:
@@ -36,20 +31,22 @@ def render(record: RunRecord) -> str:
     """
     try:
         from jinja2 import Environment, StrictUndefined
-        from markupsafe import Markup
+        from markupsafe import Markup, escape
     except ImportError as error:
         raise needs_extra() from error
     folder = resources.files("onnxzip.report") / "templates"
     template, style = ((folder / name).read_text("utf-8") for name in ("report.html.j2", "report.css"))
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    name = PurePath(record.source).name or record.source
     asked = record.verdict != record.result
     page: str = environment.from_string(template).render(
         record=record,
-        name=PurePath(record.source).name or record.source,
+        name=name,
+        heading=Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_.-])", name)),
         style=Markup(style),  # noqa: S704 - our own file
         svg=Markup,
         verdict=banner(record.verdict),
-        result=banner(record.result) if asked else None,
+        asked_for=asked,
         cards=tuple(cards(record)),
         outputs=(outputs_table(record.result, "How the outputs compare"),),
         asked=outputs_table(record.verdict, "What was asked for") if asked else None,
@@ -64,76 +61,6 @@ def render(record: RunRecord) -> str:
     return page
 
 
-# The verdict
-
-
-def banner(verdict: Verdict) -> dict[str, str]:
-    """State, word, mark and sentence of a verdict."""
-    state = state_of(verdict)
-    word, mark = _STATES[state]
-    return {"state": state, "word": word, "mark": mark, "sentence": _sentence(verdict, state)}
-
-
-def state_of(verdict: Verdict) -> str:
-    """passed, structure (no numbers behind it), undecided or failed."""
-    if getattr(verdict, "outcome", "") == "undecided":
-        return "undecided"
-    if not verdict.passed:
-        return "failed"
-    return "passed" if verdict.verified else "structure"
-
-
-def _sentence(verdict: Verdict, state: str) -> str:
-    if state == "structure" or not verdict.verified:
-        return "Numbers could not be compared."
-    compared = f"Compared with the original on {verdict.samples:,} {verdict.data} samples"
-    return f"{compared}: every limit of the budget holds." if state == "passed" else f"{compared}."
-
-
-def cards(record: RunRecord) -> Iterator[Card]:
-    """The key figures, those of the model that is returned."""
-    before, after, result = record.before, record.after, record.result
-    ratio = after.bytes / before.bytes if before.bytes else 1.0
-    yield Card(
-        "Size", size(after.bytes), f"{change(before.bytes, after.bytes)} · was {size(before.bytes)}", min(1.0, ratio)
-    )
-    if (s := result.speed) is not None:
-        yield Card(
-            "Speed",
-            f"{s.speedup:.2f}×",
-            f"95 %: {s.low:.2f} to {s.high:.2f} · {s.pairs} paired runs",
-            min(1.0, 1 / s.speedup),
-        )
-    deciding = [o for o in result.outputs if o.agreement is not None]
-    if deciding:
-        worst = min(deciding, key=lambda o: o.agreement or 0.0)
-        low, high = (100 * (v or 0.0) for v in (worst.agreement_low, worst.agreement_high))
-        yield Card(
-            "Same decisions",
-            share(worst.agreement or 0.0),
-            f"95 %: {low:.1f} to {high:.1f} · {worst.decisions:,} decisions",
-        )
-    floats = [o for o in result.outputs if o.sqnr_db is not None]
-    if floats:
-        least = min(floats, key=lambda o: math.inf if o.sqnr_db is None else o.sqnr_db)
-        yield Card(
-            "Fidelity (SQNR)", decibels(least.sqnr_db), f"largest error {least.max_abs_error:.2g} · output {least.name}"
-        )
-    yield Card(
-        "Parameters",
-        _count(after.parameters),
-        f"{change(before.parameters, after.parameters)} · was {_count(before.parameters)}",
-    )
-    yield Card("Nodes", f"{after.nodes:,}", f"was {before.nodes:,} · opset {after.opset}")
-
-
-def _count(value: int) -> str:
-    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return str(value)
-
-
 # Tables
 
 
@@ -143,7 +70,7 @@ def outputs_table(verdict: Verdict, caption: str) -> Table:
         verdict.outputs, key=lambda o: (o.agreement or 2.0, math.inf if o.sqnr_db is None else o.sqnr_db, o.name)
     )
     columns = ("output", "same decisions", "95 %", "SQNR", "cosine", "largest error", "relative")
-    return Table(caption, columns, tuple(map(_output, rows)), frozenset(range(1, 7)))
+    return without_empty(Table(caption, columns, tuple(map(_output, rows)), frozenset(range(1, 7))))
 
 
 def _output(o: OutputMetrics) -> tuple[str, ...]:
@@ -157,6 +84,14 @@ def _output(o: OutputMetrics) -> tuple[str, ...]:
         f"{o.max_abs_error:.3g}",
         f"{o.max_rel_error:.2g}",
     )
+
+
+def without_empty(table: Table) -> Table:
+    """The table without columns that hold nothing."""
+    kept = [i for i in range(len(table.columns)) if any(row[i] not in ("", "–") for row in table.rows)]
+    columns = tuple(table.columns[i] for i in kept)
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    return Table(table.caption, columns, rows, frozenset(n for n, i in enumerate(kept) if i in table.numbers))
 
 
 def worst_table(verdict: Verdict) -> Table | None:
@@ -200,16 +135,13 @@ def passes_table(stage: StageRecord) -> Table:
 
 
 def _pass(p: PassRecord) -> tuple[str, ...]:
-    back = f"taken back: {p.taken_back}" if p.taken_back else ""
-    return p.name, str(p.changes), f"{p.nodes:,}", f"{p.seconds:.2f}", back
+    return p.name, str(p.changes), f"{p.nodes:,}", f"{p.seconds:.2f}", p.taken_back or ""
 
 
 def _taken_back(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """What is not part of the result although it was tried, and why."""
+    """Passes whose work was undone, and why. (Stages say it themselves.)"""
     for stage in record.stages:
-        if not stage.kept:
-            yield stage.name, stage.summary
-        yield from ((f"{stage.name}: pass {p.name}", p.taken_back) for p in stage.passes if p.taken_back)
+        yield from ((f"{stage.name}: {p.name}", p.taken_back) for p in stage.passes if p.taken_back)
 
 
 def settings_table(config: Mapping[str, object], *, changed: bool) -> Table:

@@ -11,6 +11,7 @@ from typing import Any
 from onnxzip.records import RunRecord
 from onnxzip.report import html
 from onnxzip.report.console import render
+from onnxzip.report.fragment import fragment
 
 SCHEMA = 1
 """Version of the JSON layout; it grows when a key is renamed or removed."""
@@ -39,6 +40,10 @@ class Report:
             UsageError: jinja2 or matplotlib is not installed (`pip install 'onnxzip[report]'`).
         """
         return html.render(self.record)
+
+    def to_fragment(self) -> str:
+        """A piece of HTML for notebooks: the verdict, the key figures, what each stage did."""
+        return fragment(self.record)
 
 
 def _plain(value: Any) -> Any:
