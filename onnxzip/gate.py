@@ -8,15 +8,20 @@ from typing import Any
 
 from onnxzip.calibrate.data import Data, open_data
 from onnxzip.config import Budget
+from onnxzip.errors import ModelError
 from onnxzip.model.load import Loaded, load
-from onnxzip.model.signature import differences, signature
+from onnxzip.model.signature import signature
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import Speed, Verdict
 from onnxzip.runtime import Batch, Session, session_of
 from onnxzip.validate.inputs import make_inputs
-from onnxzip.validate.judge import judge, unverified
+from onnxzip.validate.interface import mismatches
+from onnxzip.validate.judge import exact_problem, judge, unverified
+from onnxzip.validate.layers import look
 from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
+from onnxzip.validate.suspicion import with_layers
+from onnxzip.validate.taps import few
 
 
 def compare(
@@ -26,6 +31,7 @@ def compare(
     budget: Budget | None = None,
     *,
     speed: bool = False,
+    layers: bool | None = None,
     seed: int = 0,
     observer: Observer = SILENT,
 ) -> Verdict:
@@ -37,6 +43,9 @@ def compare(
         data: batches of inputs, as for `optimize`; None: inputs are made up, and the verdict says so.
         budget: the limits; the default is `Budget()`.
         speed: measure the paired latency too (always done when the budget limits it).
+        layers: look at the error through the depth, on a few samples: a layer that is off by more than the candidate's number formats explain
+            fails the verdict, whatever the outputs say on this data. None: where the outputs are not those of an exact rewrite.
+            False: outputs alone are judged (for a model that was trained anew on purpose).
         seed: seed of made-up inputs and of the bootstrap.
         observer: told of long steps.
 
@@ -52,7 +61,7 @@ def compare(
     """
     budget = budget or Budget()
     before, after = load(original), load(candidate)
-    found = differences(signature(before.model), signature(after.model))
+    found = mismatches(signature(before.model), signature(after.model))
     sessions = session_of(before), session_of(after)
     if found:
         return Verdict(
@@ -82,9 +91,33 @@ def compare(
         size_ratio=size_ratio,
         speed=timed,
     )
+    verdict = _with_layers(verdict, before, after, batches, sessions[0], observer, wanted=layers)
     if isinstance(batches, Data):
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, *batches.warnings()))
     return verdict
+
+
+def _with_layers(
+    verdict: Verdict,
+    before: Loaded,
+    after: Loaded,
+    batches: Iterable[Batch],
+    session: Session,
+    observer: Observer,
+    *,
+    wanted: bool | None,
+) -> Verdict:
+    """The verdict, after a look at the layers where that is wanted or the outputs leave it open."""
+    types = {o.name: o.type for o in session.outputs}
+    exact = verdict.verified and exact_problem(verdict.outputs, {}, types) is None
+    if wanted is False or not verdict.verified or (wanted is None and exact):
+        return verdict
+    try:
+        depth = look(before.model, after.model, few(batches, session), observer)
+    except ModelError as error:
+        warning = f"the layers could not be looked at, only the outputs are judged: {error}"
+        return dataclasses.replace(verdict, warnings=(*verdict.warnings, warning))
+    return with_layers(verdict, depth, types)
 
 
 def _timed(before: Loaded, after: Loaded, batches: Iterable[Batch], seed: int, observer: Observer) -> Speed:

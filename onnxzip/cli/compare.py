@@ -21,6 +21,7 @@ def compare(
     max_size: options.MaxSize = None,
     min_speedup: options.MinSpeedup = None,
     speed: options.Speed = False,
+    layers: options.Layers = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Decide whether one model may stand in for another: exit code 0 yes, 1 no.
@@ -38,8 +39,8 @@ def compare(
     from onnxzip.gate import compare as run
     from onnxzip.report.console import verdict
 
-    result = run(original, candidate, calibration, budget, speed=speed, observer=observer(quiet=quiet))
+    result = run(original, candidate, calibration, budget, speed=speed, layers=layers, observer=observer(quiet=quiet))
     if not quiet:
-        output.show(verdict(result))
+        output.show(verdict(result, layers=bool(layers) or not result.passed))
     if not result.passed:
         raise typer.Exit(MISSED)

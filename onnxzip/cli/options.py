@@ -155,6 +155,13 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="A pass that goes wrong is an error instead of being taken back.")
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Measure the paired latency.")]
+Layers = Annotated[
+    bool | None,
+    typer.Option(
+        "--layers/--no-layers",
+        help="Show where the error is born, layer by layer. By default layers are looked at, and judged, where the outputs differ; --no-layers judges outputs alone.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no tables.")]
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxzip.records import OutputMetrics, RunRecord, StageRecord, Verdict
+from onnxzip.report.layers import worst
 from onnxzip.report.words import change, decibels, share, size
 
 MOST_OUTPUTS = 6
@@ -58,12 +59,13 @@ def _remarks(record: RunRecord) -> Iterator[RenderableType]:
             yield Text(f"note: {stage.name}: {more} more notes are in the JSON report", style="dim")
 
 
-def verdict(result: Verdict) -> RenderableType:
-    """A comparison of two models: the figures, passed or not, and every reason."""
+def verdict(result: Verdict, *, layers: bool = True) -> RenderableType:
+    """A comparison of two models: the figures, where the error is born if asked for, passed or not, and every reason."""
     rows = list(_figures(result))
     if result.size_ratio is not None:
         rows.insert(0, ("size", "1", f"{result.size_ratio:.3f}", ""))
-    return Group(_table("original", "candidate", rows), _conclusion(result, "verdict"))
+    depth = [worst(result.layers)] if layers and result.layers else []
+    return Group(_table("original", "candidate", rows), *depth, _conclusion(result, "verdict"))
 
 
 def stages(records: tuple[StageRecord, ...]) -> RenderableType:
