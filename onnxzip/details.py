@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxzip.calibrate.data import Data
+from onnxzip.errors import ModelError
 from onnxzip.ledger import Ledger
 from onnxzip.model.constants import array
 from onnxzip.model.holders import by_layer, by_operator
@@ -23,8 +24,9 @@ from onnxzip.quantize.alone import layers_alone
 from onnxzip.quantize.insert import insert
 from onnxzip.quantize.qparams import CODES, QParams
 from onnxzip.quantize.schema import QuantPlan
-from onnxzip.records import Details, Latency, Range, Sensitivity
+from onnxzip.records import Details, Latency, Range
 from onnxzip.runtime import Batch, Session
+from onnxzip.validate.layers import look
 from onnxzip.validate.profile import latency_by_operator
 from onnxzip.validate.reference import samples_in
 
@@ -66,27 +68,47 @@ def gather(ledger: Ledger, result: ir.Model, tuning: Data | None, held_out: Data
         ModelError: a model does not run on the samples.
     """
     batches = ledger.some(SAMPLES)
-    ranges, per_token = tuple[Range, ...](), 0
-    sensitivity, untried = tuple[Sensitivity, ...](), 0
-    plan = ledger.plan
-    if plan is not None and plan.nodes and batches:
-        ranges = ranges_of(insert(ledger.planned, plan), plan, batches)
-        per_token = sum(s.per_token for s in plan.sites)
-        level = ledger.level if ledger.here else "none"
-        sensitivity, untried = layers_alone(ledger.planned, plan, batches, ledger.observer, level=level)
-    return Details(
+    found = Details(
         samples=sum(map(samples_in, batches)),
         source=ledger.source,
         digests=dict(_digests(result, tuning, held_out)),
         by_operator=by_operator(ledger.original, result),
         by_layer=by_layer(ledger.original, result),
         latency=_latency(ledger, batches) if ledger.here and batches else (),
-        method=plan.method if plan is not None else "",
-        ranges=ranges,
-        per_token=per_token,
+    )
+    return _losses(ledger, found, batches) if batches else found
+
+
+def _losses(ledger: Ledger, details: Details, batches: Sequence[Batch]) -> Details:
+    """The details, and what the lossy steps cost."""
+    plan = ledger.plan
+    if plan is None or not plan.nodes:
+        done = any(s.kept and s.name == "quantize" for s in ledger.stages)  # fp16 has no plan
+        return _with_depth(ledger, details, ledger.best, batches) if done else details
+    candidate = insert(ledger.planned, plan)
+    level = ledger.level if ledger.here else "none"
+    sensitivity, untried = layers_alone(ledger.planned, plan, batches, ledger.observer, level=level)
+    details = dataclasses.replace(
+        details,
+        method=plan.method,
+        ranges=ranges_of(candidate, plan, batches),
+        per_token=sum(s.per_token for s in plan.sites),
         sensitivity=sensitivity,
         untried=untried,
     )
+    return _with_depth(ledger, details, candidate, batches)
+
+
+def _with_depth(ledger: Ledger, details: Details, candidate: ir.Model, batches: Sequence[Batch]) -> Details:
+    """The details, and the error through the depth, against the float model: what was done to it before is exact, or changed its widths.
+
+    Not every model runs with its inner values as outputs; then the details say so.
+    """
+    try:
+        depth = look(ledger.planned, candidate, batches, ledger.observer)
+    except ModelError as error:
+        return dataclasses.replace(details, unseen=str(error))
+    return dataclasses.replace(details, layers=depth.layers)
 
 
 def _digests(result: ir.Model, tuning: Data | None, held_out: Data | None) -> Iterator[tuple[str, str]]:

@@ -299,6 +299,8 @@ class Details:
         per_token: how many more have a scale for each token, which fits, so that nothing is clipped.
         sensitivity: layers that were quantized, in order of the graph.
         untried: how many more layers were quantized, and not looked at one by one.
+        layers: the error through the depth against the float model that was quantized, in order of the graph; empty where none was.
+        unseen: why the depth could not be looked at, or empty.
     """
 
     samples: int
@@ -312,6 +314,8 @@ class Details:
     per_token: int = 0
     sensitivity: tuple[Sensitivity, ...] = ()
     untried: int = 0
+    layers: tuple[LayerError, ...] = ()
+    unseen: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

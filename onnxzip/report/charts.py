@@ -99,6 +99,8 @@ def spans(key: str, rows: Sequence[Span], title: str, description: str) -> str:
 def course(key: str, values: Sequence[float], born: Sequence[float], unit: str, title: str, description: str) -> str:
     """A line through the depth of the network over bars for what each layer adds."""
     figure, axes = _figure(2.6)
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_position((0.11, 0.16, 0.87, 0.78))
     places = range(1, len(values) + 1)
     axes.bar(places, born, width=0.8, color=_INKS["before"])
@@ -112,6 +114,7 @@ def course(key: str, values: Sequence[float], born: Sequence[float], unit: str, 
     axes.tick_params(colors=_INKS["muted"], labelsize=VALUE, length=0)
     axes.grid(axis="y", color=_INKS["line"], linewidth=0.7)
     axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(_INKS["line"])

@@ -13,30 +13,26 @@ from onnxzip.report.words import decibels, short_share
 
 
 def loss_text(record: RunRecord) -> str:
-    """What the charts were taken on, and of which model."""
-    if record.details is None or not (record.details.ranges or record.details.sensitivity):
+    """What the charts were taken on, of which model, and what is not shown."""
+    details = record.details
+    if details is None or not (details.ranges or details.sensitivity or details.layers):
         return ""
-    taken = next((s for s in record.stages if s.name == "quantize" and not s.kept), None)
-    of = " It is about the model that was taken back." if taken is not None else ""
-    tokens = record.details.per_token if not record.details.ranges else 0
-    fits = (
-        f" All {tokens} quantized activations have a scale for each token, so that nothing is clipped."
-        if tokens
-        else ""
-    )
-    return f"Seen on {record.details.samples} {record.details.source} samples.{of}{fits}"
-
-
-def layers_of(record: RunRecord) -> tuple[LayerError, ...]:
-    """The error through the depth, of what was asked for or else of the result."""
-    return record.verdict.layers or record.result.layers
+    words = [f"Seen on {details.samples} {details.source} samples."]
+    if any(s.name == "quantize" and not s.kept for s in record.stages):
+        words.append("It is about the model that was taken back.")
+    if details.per_token and not details.ranges:
+        words.append(f"All {details.per_token} quantized activations have a scale for each token: nothing is clipped.")
+    if details.unseen:
+        words.append(f"The depth could not be looked at: {details.unseen}.")
+    return " ".join(words)
 
 
 def losses(record: RunRecord) -> Iterator[Chart]:
     """The charts that there is something for."""
-    if layers := [e for e in layers_of(record) if e.sqnr_db is not None]:
-        yield _depth_chart(layers)
     details = record.details
+    seen = details.layers if details is not None else record.verdict.layers
+    if layers := [e for e in seen if e.sqnr_db is not None]:
+        yield _depth_chart(layers)
     if details is not None and details.sensitivity:
         yield _sensitivity_chart(details)
     if details is not None and details.ranges:
@@ -67,9 +63,9 @@ def _depth_chart(layers: Sequence[LayerError]) -> Chart:
         ),
         frozenset({1, 2, 3, 4}),
     )
-    text = "How far each layer is from the original's: all error so far, and the part that the layer itself adds. In percent of the layer's signal."
+    text = "How far each layer is from that of the float model: all error so far, and the part that is born in the layer itself. In percent of its signal."
     legend = (("after", "so far"), ("before", "born here"))
-    return Chart("depth", title, text, course("depth", values, born, "error, %", title, described), legend, table, 12)
+    return Chart("depth", title, text, course("depth", values, born, "error, %", title, described), legend, table)
 
 
 def _sensitivity_chart(details: Details) -> Chart:
@@ -88,7 +84,7 @@ def _sensitivity_chart(details: Details) -> Chart:
     text = f"The error at the outputs when this layer alone is quantized and all others stay float, in percent of the signal. Dearest first.{more}"
     described = f"{len(rows)} layers. The dearest is {rows[0].node} with {short_share(errors[0])}."
     svg = bars("sensitivity", shown[:MOST], title, described)
-    return Chart("sensitivity", title, text, svg, (("after", "error at the output"),), table, len(rows[:MOST]))
+    return Chart("sensitivity", title, text, svg, (("after", "error at the output"),), table)
 
 
 def _range_chart(details: Details) -> Chart:
@@ -124,9 +120,7 @@ def _range_chart(details: Details) -> Chart:
     )
     described = f"{len(rows)} tensors, the most clipped first: {rows[0].tensor} loses {short_share(rows[0].clipped)} of its values."
     svg = spans("ranges", shown[:MOST], title, described)
-    return Chart(
-        "ranges", title, text, svg, (("after", "kept by the integers"), ("ink", "seen")), table, len(rows[:MOST])
-    )
+    return Chart("ranges", title, text, svg, (("after", "kept by the integers"), ("ink", "seen")), table)
 
 
 def _extent(r: Range) -> float:

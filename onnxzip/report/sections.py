@@ -69,7 +69,7 @@ def _held_chart(key: str, title: str, what: str, rows: Sequence[Held]) -> Chart:
     top = rows[0]
     text = f"Weights and other constants, by the {what} that reads them."
     described = f"{len(rows)} rows, largest first: {top.name} from {size(top.before)} to {size(top.after)}. All numbers are in the table below."
-    return Chart(key, title, text, bars(key, cut, title, described), BOTH, table, 2 * len(cut))
+    return Chart(key, title, text, bars(key, cut, title, described), BOTH, table)
 
 
 # Time
@@ -104,7 +104,7 @@ def _times(record: RunRecord) -> Iterator[Chart]:
     )
     title = "Latency by operator"
     svg = bars("latency", cut, title, described)
-    yield Chart("latency", title, text, svg, BOTH, table, 2 * len(cut))
+    yield Chart("latency", title, text, svg, BOTH, table)
 
 
 # Channels
@@ -144,7 +144,7 @@ def _width_chart(stage: str, widths: Sequence[Width]) -> Chart:
     described = f"{gone} channels went, from {len(lost)} layers. {_bare(rows[0].name)}: {rows[0].before} become {rows[0].after}."
     legend = (("after", "stayed"), ("lost", "went"))
     svg = parts(key, shown[:MOST], title, described)
-    return Chart(key, title, text, svg, legend, table, len(rows[:MOST]))
+    return Chart(key, title, text, svg, legend, table)
 
 
 def _bare(name: str) -> str:

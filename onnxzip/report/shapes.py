@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-HEAD = 4
-"""What stands above and below a picture, as high as so many bars."""
+HEAD = 120.0
+"""What stands above and below a picture, in its units."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ class Chart:
         svg: the picture, an element.
         legend: ink and word of each colour.
         table: every number, also those that the picture leaves out.
-        rows: how high the picture is, in bars.
     """
 
     key: str
@@ -48,7 +48,12 @@ class Chart:
     svg: str
     legend: tuple[tuple[str, str], ...]
     table: Table
-    rows: int
+
+    @property
+    def height(self) -> float:
+        """How high the picture is, in its own units; all pictures are equally wide."""
+        box = re.search(r'viewBox="0 0 \S+ ([0-9.]+)"', self.svg)
+        return float(box[1]) if box else 0.0
 
 
 @dataclass(frozen=True)
@@ -67,5 +72,5 @@ class Section:
             return (self.charts,)
         columns: tuple[list[Chart], list[Chart]] = ([], [])
         for chart in self.charts:
-            min(columns, key=lambda c: sum(x.rows + HEAD for x in c)).append(chart)
+            min(columns, key=lambda c: sum(x.height + HEAD for x in c)).append(chart)
         return tuple(map(tuple, columns))
