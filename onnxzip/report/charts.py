@@ -162,7 +162,10 @@ def _width(text: str, points: float) -> float:
 
 def _shorten(label: str, room: float) -> str:
     """The label without its middle, where it is too wide: what tells layers apart is mostly at an end."""
-    shown, kept = label, len(label)
+    wide = _width(label, LABEL)
+    if wide <= room:
+        return label
+    kept, shown = int(len(label) * room / wide) + 3, label
     while kept > 8 and _width(shown, LABEL) > room:
         kept -= 1
         shown = f"{label[: kept // 2]}…{label[len(label) - kept + kept // 2 :]}"
