@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from onnxzip.records import RunRecord, Verdict
 from onnxzip.report.shapes import Card
 from onnxzip.report.words import change, decibels, share, size
-
-__all__ = ["Card", "banner", "cards", "state_of"]
 
 _STATES = {
     "passed": ("Passed", "✓"),
@@ -35,6 +34,11 @@ def state_of(verdict: Verdict) -> str:
     return "passed" if verdict.verified else "structure"
 
 
+def problems(verdict: Verdict) -> tuple[str, ...]:
+    """Why it did not pass: what was missed, and what the samples do not settle."""
+    return (*verdict.reasons, *getattr(verdict, "undecided", ()))
+
+
 def _sentence(verdict: Verdict, state: str) -> str:
     if state == "structure" or not verdict.verified:
         return "Numbers could not be compared."
@@ -56,6 +60,7 @@ def cards(record: RunRecord) -> Iterator[Card]:
             f"95 %: {s.low:.2f} to {s.high:.2f} · {s.pairs} paired runs",
             min(1.0, 1 / s.speedup),
         )
+    yield from map(_accuracy, getattr(result, "accuracy", ()))
     deciding = [o for o in result.outputs if o.agreement is not None]
     if deciding:
         worst = min(deciding, key=lambda o: o.agreement or 0.0)
@@ -74,6 +79,11 @@ def cards(record: RunRecord) -> Iterator[Card]:
     below = "as before" if now == then else f"{change(before.parameters, after.parameters)} · was {then}"
     yield Card("Parameters", now, below)
     yield Card("Nodes", f"{after.nodes:,}", f"was {before.nodes:,} · opset {after.opset}")
+
+
+def _accuracy(a: Any) -> Card:
+    below = f"was {share(a.original)} · by {a.decisions:,} labels"
+    return Card("Accuracy", share(a.candidate), below)
 
 
 def _count(value: int) -> str:

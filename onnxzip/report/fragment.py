@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from html import escape
 
 from onnxzip.records import RunRecord
-from onnxzip.report.figures import Card, banner, cards
+from onnxzip.report.figures import banner, cards, problems
+from onnxzip.report.shapes import Card
 
 _MARKS = {"passed": "#1a7f37", "failed": "#cf222e"}
 """Colour of the line beside the verdict, dark enough for white and light enough for black."""
@@ -25,7 +26,7 @@ def _lines(record: RunRecord) -> Iterator[str]:
     verdict = banner(record.verdict)
     yield f'<div style="border-left:4px solid {_MARKS.get(verdict["state"], _OTHER)};padding:2px 0 2px 12px;max-width:60em">'
     yield f'<div style="font-size:125%;font-weight:600">{verdict["mark"]} {verdict["word"]}</div>'
-    yield from (f"<div><b>{escape(reason)}</b></div>" for reason in record.verdict.reasons)
+    yield from (f"<div><b>{escape(reason)}</b></div>" for reason in problems(record.verdict))
     yield f"<div>{escape(verdict['sentence'])}</div>"
     yield from (f'<div style="{_SMALL}">{escape(warning)}</div>' for warning in record.verdict.warnings)
     yield '<div style="display:flex;flex-wrap:wrap;gap:8px;margin:8px 0">'

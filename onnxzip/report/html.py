@@ -17,7 +17,7 @@ from pathlib import PurePath
 from onnxzip.config import Config
 from onnxzip.records import OutputMetrics, PassRecord, RunRecord, StageRecord, Verdict
 from onnxzip.report.charts import needs_extra
-from onnxzip.report.figures import banner, cards
+from onnxzip.report.figures import banner, cards, problems
 from onnxzip.report.sections import sections
 from onnxzip.report.shapes import Table
 from onnxzip.report.words import decibels, share
@@ -46,6 +46,7 @@ def render(record: RunRecord) -> str:
         style=Markup(style),  # noqa: S704 - our own file
         svg=Markup,
         verdict=banner(record.verdict),
+        problems=problems(record.verdict),
         asked_for=asked,
         cards=tuple(cards(record)),
         outputs=(outputs_table(record.result, "How the outputs compare"),),
@@ -57,6 +58,7 @@ def render(record: RunRecord) -> str:
         settings=settings_table(record.config, changed=False),
         changed=settings_table(record.config, changed=True),
         digests=digests_table(record),
+        versions=versions_table(record),
     )
     return page
 
@@ -172,5 +174,9 @@ def digests_table(record: RunRecord) -> Table:
         for what, digest in record.details.digests.items():
             part, _, name = what.partition(": ")
             rows.append((part, name or "–", digest))
-    rows += ((name, version, "–") for name, version in record.versions.items())
-    return Table("Files, data and versions", ("what", "name or version", "digest"), tuple(rows))
+    return Table("Files and data", ("what", "name", "digest"), tuple(rows))
+
+
+def versions_table(record: RunRecord) -> Table:
+    """Of onnxzip and what it stands on."""
+    return Table("Versions", tuple(record.versions), (tuple(record.versions.values()),))

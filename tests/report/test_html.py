@@ -146,6 +146,18 @@ def test_the_worst_samples_are_shown_where_they_were_kept():
     assert worst_table(SimpleNamespace(worst=())) is None
 
 
+def test_labels_and_what_is_not_settled_are_shown_where_there_are_some():
+    from onnxzip.report.figures import cards, problems, state_of
+
+    accuracy = SimpleNamespace(output="y", original=0.95, candidate=0.94, decisions=450)
+    known = SimpleNamespace(outputs=(), speed=None, accuracy=(accuracy,))
+    shown = {c.label: (c.value, c.below) for c in cards(SimpleNamespace(**{**vars(full()), "result": known}))}
+    assert shown["Accuracy"] == ("94.0 %", "was 95.0 % · by 450 labels")
+    open_question = SimpleNamespace(passed=False, reasons=(), undecided=("give more data",), outcome="undecided")
+    assert problems(open_question) == ("give more data",)
+    assert state_of(open_question) == "undecided"
+
+
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch):
     for name in ("jinja2", "matplotlib"):
         with monkeypatch.context() as patched:
