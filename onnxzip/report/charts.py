@@ -97,7 +97,7 @@ def spans(key: str, rows: Sequence[Span], title: str, description: str) -> str:
 
 
 def course(key: str, values: Sequence[float], born: Sequence[float], unit: str, title: str, description: str) -> str:
-    """A line through the depth of the network over bars for what each layer adds. What no error reaches (masks, shapes) is no point of the line."""
+    """A line through the depth of the network over bars for what each layer adds. What no error reaches but that of rounding (masks, shapes) is no point of the line."""
     figure, axes = _figure(2.6)
     from matplotlib.ticker import MaxNLocator
 

@@ -179,4 +179,4 @@ def digests_table(record: RunRecord) -> Table:
 
 def versions_table(record: RunRecord) -> Table:
     """Of onnxzip and what it stands on."""
-    return Table("Versions", tuple(record.versions), (tuple(record.versions.values()),))
+    return Table("Versions", ("package", "version"), tuple(record.versions.items()))
