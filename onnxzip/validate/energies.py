@@ -5,11 +5,15 @@ candidate's own value; sums over all elements, or over those of one channel:
 
     signal A = Σ a²     gathered G = Σ (a - c)²     born B = Σ (a - s)²     rounding R = Σ (t - s)²
 
-    allowed  L = 2 R + 10^-9 A + 10^-12 (A of the whole value, by the number of elements)      (90 dB, as exact rewriting keeps)
+    allowed  L = 2 R (1 + 10 / n) + 10^-9 A + 10^-12 (A of the whole value, by the number of elements)      (90 dB, as exact rewriting keeps)
+
+n = R² / Σ (t - s)^4 says how many elements share the rounding: where a few have nearly all of it, it is by luck what it is.
+
+Elements beyond 1e8 are masks: they must be equal within 1e-3 and do not count.
 
 A segment is suspect where B > L as a whole, or in a channel: along axis 1, or along the last axis. Where rounding is coarse (R above 10^-8 A: codes
-of few bits, halves) a channel may be off by its luck with a few codes, so it is suspect only where B > A / 2 too: a channel that has lost its
-numbers (a scale doubled, a sign turned) has B of A or more. Operators that compute in integers without DequantizeLinear have no twin; they are allowed B = A / 10.
+of few bits, halves) a channel may be off by its luck with a few codes, so it is suspect only where B > A / 2 too, and where B is more than L of the whole value
+by the number of elements: a channel that has lost its numbers (a scale doubled, a sign turned) has B of A or more. Operators that compute in integers without DequantizeLinear have no twin; they are allowed B = A / 10.
 """
 
 from __future__ import annotations
@@ -22,12 +26,19 @@ import numpy as np
 from onnxzip.validate.metrics import Accumulator
 from onnxzip.validate.taps import Numbers
 
+Array = np.ndarray[Any, Any]
+
 ROUNDING = 2.0
 EXACT = 1e-9
 TINY = 1e-12
 COARSE = 1e-8
 LOST = 0.5
 INTEGER = 0.1
+LUCK = 10.0
+MASK, NEAR = 1e8, 1e-3
+
+_ROWS = 6
+"""Sums of the signal, of the gathered, born and rounding errors, of the elements, and of the rounding errors to the fourth."""
 
 
 class Energies:
@@ -44,22 +55,20 @@ class Energies:
         if any(x.shape != arrays[0].shape or x.dtype.kind not in "fV" for x in arrays):
             self._broken = True
             return
-        a, c, s, t = (x.astype(np.float64) for x in arrays)
-        finite = np.isfinite(a) & np.isfinite(s)
-        self._broken = self._broken or not (finite | (a == s) | (np.isnan(a) & np.isnan(s))).all()
-        parts = [np.where(finite, x, 0.0) for x in (a, s)]
-        with np.errstate(invalid="ignore"):
-            rest = [np.where(finite & np.isfinite(x), np.abs(x - y), 0.0) for x, y in ((c, a), (t, s))]
-        rows = np.stack(
-            [parts[0] ** 2, rest[0] ** 2, (parts[0] - parts[1]) ** 2, rest[1] ** 2, finite.astype(np.float64)]
-        )
-        for axis in {None, *((1, a.ndim - 1) if a.ndim > 1 else ())}:
-            others = tuple(i + 1 for i in range(a.ndim) if i != axis)
-            self._take(axis, rows.sum(others).reshape(5, -1))
+        a, c, s, t = (x.astype(np.float64) if x.dtype != np.float32 else x for x in arrays)
+        with np.errstate(all="ignore"):
+            rows, counted, alike = _rows(a, c, s, t)
+        self._broken = self._broken or not alike
+        folded = [_folded(x) for x in (*rows, counted, rows[3] ** 2)]
+        self._take(None, np.stack([f.sum().reshape(1) for f in folded]))
+        if a.ndim > 2:
+            self._take(1, np.stack([f.sum(1) for f in folded]))
+        if a.ndim > 1:
+            self._take(-1, np.stack([f.sum(0) for f in folded]))
 
     def _take(self, axis: int | None, sums: Numbers) -> None:
         """Sums by channel; axes of ragged batches are as long as the longest."""
-        known = self._sums.get(axis, np.zeros((5, 0)))
+        known = self._sums.get(axis, np.zeros((_ROWS, 0)))
         width = max(known.shape[1], sums.shape[1])
         left, right = (np.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in (known, sums))
         self._sums[axis] = left + right
@@ -100,15 +109,38 @@ class Energies:
             if axis is None:
                 continue
             off = sums[2] > self._allowed(sums)
-            if (off & (sums[2] > LOST * sums[0]) if coarse else off).any():
+            if coarse:
+                off &= (sums[2] > LOST * sums[0]) & (sums[2] > self._allowed(whole)[0] / whole[4, 0] * sums[4])
+            if off.any():
                 return True
         return False
 
     def _allowed(self, sums: Numbers) -> Numbers:
         whole = self._sums[None]
         mean = whole[0, 0] / max(whole[4, 0], 1)
-        allowed = ROUNDING * sums[3] + EXACT * sums[0] + TINY * mean * sums[4]
+        few = np.divide(sums[5], sums[3] ** 2, out=np.zeros_like(sums[5]), where=sums[3] > 0)
+        allowed = ROUNDING * sums[3] * (1 + LUCK * few) + EXACT * sums[0] + TINY * mean * sums[4]
         return np.asarray(np.maximum(allowed, INTEGER * sums[0]) if self._integer else allowed)
+
+
+def _rows(a: Array, c: Array, s: Array, t: Array) -> tuple[list[Array], Array, bool]:
+    """Squares of the original and of the gathered, born and rounding errors; which elements count; whether the others are alike."""
+    sound = [np.isfinite(x) & (np.abs(x) <= MASK) for x in (a, c, s, t)]
+    if all(x.all() for x in sound):
+        return [np.square(x) for x in (a, a - c, a - s, t - s)], np.ones(a.shape, np.bool_), True
+    counted = sound[0] & sound[2]
+    alike = counted | (a == s) | (np.isnan(a) & np.isnan(s)) | (np.isfinite(a) & (np.abs(a - s) <= NEAR * np.abs(a)))
+    errors = [(a, counted), (a - c, counted & sound[1]), (a - s, counted), (t - s, counted & sound[3])]
+    return [np.square(np.where(kept, x, 0.0)) for x, kept in errors], counted, bool(alike.all())
+
+
+def _folded(x: Array) -> Numbers:
+    """Sums over all axes but the second and the last; a matrix."""
+    if x.ndim <= 1:
+        return np.asarray(x.sum(dtype=np.float64)).reshape(1, 1)
+    if x.ndim == 2:
+        return np.asarray(x.sum(0, keepdims=True, dtype=np.float64))
+    return np.asarray(x.sum((0, *range(2, x.ndim - 1)), dtype=np.float64))
 
 
 class Opaque:

@@ -6,6 +6,9 @@ Besides what `onnxzip.model.signature.differences` says of every slot, these are
 2. type      the same shape, another element type;
 3. name      the same place and type, another name;
 4. shape     other sizes, or another number of axes.
+
+Names of dynamic axes do not matter, and a candidate may take any size where the original takes one; what outputs are like is seen when the models run, so
+of these only axes that both fix must be equal.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ def mismatches(original: Signature, candidate: Signature) -> tuple[str, ...]:
         *_of("overridable default", original.defaults, candidate.defaults),
         *_of("output", original.outputs, candidate.outputs),
     ]
-    return tuple(found) or differences(original, candidate)
+    return tuple(found)
 
 
 def _of(word: str, before: Sequence[Slot], after: Sequence[Slot]) -> Iterator[str]:
@@ -35,7 +38,7 @@ def _of(word: str, before: Sequence[Slot], after: Sequence[Slot]) -> Iterator[st
     new = [s for s in after if s.name not in names[0]]
     for slot in before:
         other = names[1].get(slot.name)
-        if other is not None and other != slot:
+        if other is not None and not _stands_in(slot, other, given=word != "output"):
             yield _differs(word, slot, other)
     for slot in tuple(gone):
         twin = next((s for s in new if s.type == slot.type), None)
@@ -47,6 +50,20 @@ def _of(word: str, before: Sequence[Slot], after: Sequence[Slot]) -> Iterator[st
     yield from (f"{word} {slot} is only in the candidate: export it with the same {word}s" for slot in new)
     if not gone and not new and set(names[0]) == set(names[1]) and [s.name for s in before] != [s.name for s in after]:
         yield f"the {word}s are in another order: {', '.join(names[0])} in the original, {', '.join(names[1])} in the candidate"
+
+
+def _stands_in(slot: Slot, other: Slot, *, given: bool) -> bool:
+    """Whether the candidate's slot takes, or may give, what the original's does."""
+    (kind, shape), (other_kind, other_shape) = _parts(slot.type), _parts(other.type)
+    if slot.type == other.type:
+        return True
+    if kind != other_kind or "(" in slot.type or "(" in other.type:
+        return False
+    if shape is None or other_shape is None:
+        return other_shape is None if given else True
+    return len(shape) == len(other_shape) and all(
+        a == b or not b.isdigit() or not (a.isdigit() or given) for a, b in zip(shape, other_shape, strict=True)
+    )
 
 
 def _differs(word: str, slot: Slot, other: Slot) -> str:

@@ -4,8 +4,8 @@
 2. The candidate is cut at all matched values at once (`segments`) and fed with the original's: what each segment then gives is off by the error of that segment
    alone, however wrong everything before it is. Some samples are enough; values are held a group at a time, so memory is bounded.
 3. Its twin says how much of that rounding explains (`energies`). More than that is suspect: the layer was changed.
-4. A name may be reused for another value (a layer that took in its scale, a channel order). Then the error of the pair is undone right behind it: a suspect pair that a
-   suspect pair reads is let go, and if what reads it is no longer suspect, it was no pair.
+4. A name may be reused for another value (a layer that took in its scale, channels in another order or equalized). Then the error of the pair is undone behind it: from a
+   suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, and better than before, they were no pairs.
 
 A rewritten model has no suspect layer, and one quantized or in float16 has none either, for its
 number formats explain its errors. Models with other weights (pruned and re-fitted, or trained anew) are not rewrites: their layers are shown, not judged.
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.constants import parameters
 from onnxzip.model.walk import is_op, label
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import LayerError
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.energies import Energies, Opaque
+from onnxzip.validate.judge import EXACT_SQNR_DB
 from onnxzip.validate.matching import Pair, Side, match, regions
 from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, cut, has_halves, jittered, twin
 from onnxzip.validate.taps import sketches, tapped
@@ -37,11 +37,17 @@ MEMORY = 2**28
 ROUNDS = 3
 """How often pairs that are none are looked for."""
 
+UNDONE_DB = 3.0
+"""Errors add up, so an error that is less by so much once more of the candidate is run was undone on the way."""
+
 MOST_NODES = 12
 """Nodes that are named for one value."""
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN"})
 """Operators with weights that training changes."""
+
+PRUNED = 4
+"""Where channels were pruned, one layer in so many with other weights says that others were re-fitted."""
 
 FEW = 4
 """Layers below which most of them may be damaged."""
@@ -60,9 +66,16 @@ _INTEGER = (
 
 @dataclass(frozen=True)
 class Depth:
-    """The layers in the order of the original, and what keeps them from being judged, or None."""
+    """The layers in the order of the original.
+
+    Attributes:
+        layers: their errors.
+        pruned: names of those between whose nearest matched values something is smaller than in the original: they may be pruned and re-fitted.
+        other_weights: why the candidate is no rewrite at all, or None.
+    """
 
     layers: tuple[LayerError, ...]
+    pruned: frozenset[str]
     other_weights: str | None
 
 
@@ -83,6 +96,8 @@ class _Looker:
         self.sides = tuple(Side(m, sketches(m, feeds[0])) for m in (original, candidate))
         self.step = HALF_STEP if has_halves(candidate) else FLOAT_STEP
         self.pairs = match(*self.sides)
+        before, after = (side.sketches for side in self.sides)
+        self.narrower = {n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)}
         known = {p.name for p in self.pairs}
         made = [{o.name for n in m.graph if not is_op(n, "Constant") for o in n.outputs} for m in (original, candidate)]
         self.opaque = [n for v in original.graph.outputs if (n := v.name or "") in made[0] & made[1] and n not in known]
@@ -113,14 +128,14 @@ class _Looker:
         self, ends: Sequence[str], sources: Mapping[str, set[str]], names: Mapping[str, str]
     ) -> Iterator[list[str]]:
         """Parts of the values, in order, each with what it is fed with within the memory."""
-        group, held = list[str](), 0
+        group, held = list[str](), set[str]()
         for end in ends:
-            size = sum(s.bytes for n in (end, *sources[end]) if (s := self.sides[0].sketches.get(names[n])))
-            if group and held + size > MEMORY:
+            more = held | {names[n] for n in (end, *sources[end])}
+            if group and sum(s.bytes for n in more if (s := self.sides[0].sketches.get(n))) > MEMORY:
                 yield group
-                group, held = [], 0
+                group, more = [], {names[n] for n in (end, *sources[end])}
             group.append(end)
-            held += size
+            held = more
         if group:
             yield group
 
@@ -169,9 +184,12 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
     pairs, found = _settled(looker)
     names = [p.name for p in pairs] + looker.opaque
     partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
+    pruned = set[str]()
     shares, layers = _shares({n: found[n].energies.born_db for n in names}), list[LayerError]()
     for name, nodes, _ in regions(original, names):
         energies, maker = found[name].energies, nodes[-1]
+        if not looker.narrower.isdisjoint(o.name for n in nodes for o in n.outputs):
+            pruned.add(name)
         layers.append(
             LayerError(
                 name=name,
@@ -188,7 +206,7 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
         )
     order = {o.name: i for i, n in enumerate(original.graph) for o in n.outputs}
     layers.sort(key=lambda e: order[e.name])
-    return Depth(tuple(layers), _other_weights(looker, layers))
+    return Depth(tuple(layers), frozenset(pruned), _other_weights(layers, frozenset(pruned)))
 
 
 def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, _Found]]:
@@ -201,7 +219,7 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, _Found]]:
             break
         left = [p for p in pairs if p not in doubted]
         again = looker.measure(left)
-        stays = {i for f in again.values() if f.energies.suspect for i in f.inside}
+        stays = {i for n, f in again.items() if _remains(found[n], f) for i in f.inside}
         kept = [p for p in pairs if p not in doubted or p.counterpart in stays]
         if len(kept) == len(pairs):
             break
@@ -211,21 +229,38 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, _Found]]:
 
 
 def _doubted(pairs: Sequence[Pair], found: Mapping[str, _Found]) -> list[Pair]:
-    """Suspect pairs, but for outputs, that a suspect one reads."""
-    read = {n for f in found.values() if f.energies.suspect for n in f.sources}
-    return [p for p in pairs if p.how != "output" and p.counterpart in read and found[p.name].energies.suspect]
+    """From every suspect value back along values that are off only because of what they read, to where that begins."""
+    partner = {p.counterpart: p for p in pairs}
+    doubted, pending = set[str](), [n for n, f in found.items() if f.energies.suspect]
+    while pending:
+        for source in found[pending.pop()].sources:
+            name = partner[source].name if source in partner else ""
+            if name in doubted or name not in found or _is_exact(found[name].energies.gathered_db):
+                continue
+            doubted.add(name)
+            if found[name].energies.suspect or _is_exact(found[name].energies.born_db):
+                pending.append(name)
+    return [p for p in pairs if p.name in doubted and p.how != "output"]
 
 
-def _other_weights(looker: _Looker, layers: Sequence[LayerError]) -> str | None:
+def _remains(before: _Found, after: _Found) -> bool:
+    """Whether a suspect value is as bad as before although what it reads is the candidate's own: the error is not undone."""
+    if not before.energies.suspect:
+        return after.energies.suspect
+    old, new = before.energies.born_db, after.energies.born_db
+    return after.energies.suspect or (old is not None and new is not None and new < old + UNDONE_DB)
+
+
+def _is_exact(db: float | None) -> bool:
+    return db is not None and db >= EXACT_SQNR_DB
+
+
+def _other_weights(layers: Sequence[LayerError], pruned: frozenset[str]) -> str | None:
     """Why the candidate is no rewrite of the original but has weights of its own, or None."""
-    before, after = (side.sketches for side in looker.sides)
-    narrower = [n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)]
-    if narrower and parameters(looker.candidate) < parameters(looker.original):
-        return f"{len(narrower)} inner values are smaller than the original's (channels were pruned)"
-    weighted = [e for e in layers if e.operator in WEIGHTED]
+    weighted = [e for e in layers if e.operator in WEIGHTED and e.name not in pruned]
     changed = sum(e.suspect for e in weighted)
-    if changed >= FEW and changed > len(weighted) / 2:
-        return f"{changed} of {len(weighted)} layers have other weights (it was trained anew)"
+    if changed >= FEW and changed > len(weighted) / (PRUNED if pruned else 2):
+        return f"{changed} of {len(weighted)} layers have other weights ({'pruned and re-fitted' if pruned else 'trained anew'})"
     return None
 
 

@@ -6,7 +6,8 @@ Tried in this order; a value is matched once, shapes on the first batch must be 
 2. derived   the name that a quantizer or converter makes of it (`x_DequantizeLinear_Output` and the like);
 3. origin    made by a node of the same name and operator, or with the same mark of the exporter in its metadata (its place in the torch module, ...);
 4. content   nearly the same numbers on the first batch;
-5. place     the same operator and shape, at the same place in the order of the graphs between what is matched already.
+5. reader    read at the same place by the same operator, in nodes that make matched values;
+6. place     the same operator and shape, at the same place in the order of the graphs between what is matched already.
 
 A name may be reused for something else: where a pair's numbers differ and the candidate's are nearly those of another value that has no good
 partner, content goes before the name. What is still matched wrongly is found out later (`onnxzip.validate.layers`): there the error of a
@@ -83,6 +84,7 @@ class _Matcher:
             self._by_key(partial(_by_mark, mark))
         self._drop_reused_names()
         self._by_content()
+        self._by_reader()
         self._by_place()
         return [self._pairs[n] for n in self._a if n in self._pairs]
 
@@ -136,6 +138,19 @@ class _Matcher:
             near = [n for n in shapes.get(mine.shape, ()) if n not in self._taken and mine.sqnr(self._b[n]) >= EQUAL_DB]
             if near and mine.tells:
                 self._add(name, near[0], "content")
+
+    def _by_reader(self) -> None:
+        pending = list(self._pairs.values())
+        while pending:
+            pair = pending.pop()
+            (left, _), (right, _) = self._nodes[0][pair.name], self._nodes[1][pair.counterpart]
+            if left.op_type != right.op_type:
+                continue
+            for a, b in zip(left.inputs, right.inputs, strict=False):
+                name = "" if a is None else a.name or ""
+                if b is not None and name not in self._pairs:
+                    self._add(name, b.name or "", "reader")
+                    pending += [self._pairs[name]] if name in self._pairs else []
 
     def _by_place(self) -> None:
         """Align the orders of both graphs: matched pairs are landmarks, the rest goes by operator and shape."""

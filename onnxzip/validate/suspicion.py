@@ -3,8 +3,9 @@
 A suspect layer fails it: the error that is born there is more than the number formats of the candidate explain, so it was changed, whatever the
 outputs look like on the data at hand. There are three exceptions:
 
-1. the outputs hold the original's numbers, as exact rewriting must: what was changed is without effect, or never ran;
-2. the candidate has weights of its own (pruned and re-fitted, trained anew): nearly all layers differ on purpose, and only outputs can be judged;
+1. the outputs hold the original's numbers on data that was given, as exact rewriting must: what was changed is without effect (on inputs that were made up an
+   output may be saturated, so there it counts);
+2. the candidate has weights of its own: where channels were pruned (short of losing half of the signal), or where most layers differ (trained anew), it is on purpose, and only outputs can be judged;
 3. the caller wants outputs alone to be judged.
 """
 
@@ -17,6 +18,12 @@ from collections.abc import Mapping
 from onnxzip.records import LayerError, Verdict
 from onnxzip.validate.judge import exact_problem
 from onnxzip.validate.layers import Depth
+
+MADE_UP = "made up"
+"""What a verdict calls data that nobody gave."""
+
+LOST_DB = 3.0
+"""Born error at which even a layer that was pruned and re-fitted has lost what it computes."""
 
 MOST = 3
 """Suspect layers that are named."""
@@ -31,7 +38,7 @@ def with_layers(verdict: Verdict, depth: Depth, types: Mapping[str, str]) -> Ver
         types: onnxruntime's type of each output.
     """
     layers = depth.layers
-    if exact_problem(verdict.outputs, {}, types) is None:  # case 1
+    if verdict.data != MADE_UP and exact_problem(verdict.outputs, {}, types) is None:  # case 1
         layers = tuple(dataclasses.replace(e, suspect=False) for e in layers)
     suspects = sorted((e for e in layers if e.suspect), key=_badness)
     if not suspects:
@@ -39,6 +46,12 @@ def with_layers(verdict: Verdict, depth: Depth, types: Mapping[str, str]) -> Ver
     if depth.other_weights is not None:  # case 2
         warning = f"the layers are not judged, only the outputs: {depth.other_weights}"
         return dataclasses.replace(verdict, layers=layers, warnings=(*verdict.warnings, warning))
+    if pruned := [e for e in suspects if e.name in depth.pruned and _badness(e) > LOST_DB]:
+        warning = f"{len(pruned)} layers around pruned channels were re-fitted, so they are judged by the outputs alone"
+        verdict = dataclasses.replace(verdict, warnings=(*verdict.warnings, warning))
+        suspects = [e for e in suspects if e not in pruned]
+        if not suspects:
+            return dataclasses.replace(verdict, layers=layers)
     reasons = [*verdict.reasons, *map(_reason, suspects[:MOST])]
     if len(suspects) > MOST:
         reasons.append(f"{len(suspects) - MOST} more layers differ by more than rounding")
