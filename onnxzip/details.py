@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from onnxzip.calibrate.data import Data
 from onnxzip.errors import ModelError
-from onnxzip.ledger import Ledger
+from onnxzip.ledger import Ledger, rows
 from onnxzip.model.constants import array
 from onnxzip.model.holders import by_layer, by_operator
 from onnxzip.model.save import model_digest
@@ -28,7 +28,6 @@ from onnxzip.records import Details, Latency, Range
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.layers import look
 from onnxzip.validate.profile import latency_by_operator
-from onnxzip.validate.reference import samples_in
 
 SAMPLES = 16
 """Samples that are looked at, if there are so many."""
@@ -69,7 +68,7 @@ def gather(ledger: Ledger, result: ir.Model, tuning: Data | None, held_out: Data
     """
     batches = ledger.some(SAMPLES)
     found = Details(
-        samples=sum(map(samples_in, batches)),
+        samples=sum(map(rows, batches)),
         source=ledger.source,
         digests=dict(_digests(result, tuning, held_out)),
         by_operator=by_operator(ledger.original, result),
@@ -86,7 +85,7 @@ def _losses(ledger: Ledger, details: Details, batches: Sequence[Batch]) -> Detai
         done = any(s.kept and s.name == "quantize" for s in ledger.stages)  # fp16 has no plan
         return _with_depth(ledger, details, ledger.best, batches) if done else details
     candidate = insert(ledger.planned, plan)
-    level = ledger.level if ledger.here else "none"
+    level = ledger.levels[1]
     sensitivity, untried = layers_alone(ledger.planned, plan, batches, ledger.observer, level=level)
     details = dataclasses.replace(
         details,
@@ -121,9 +120,9 @@ def _digests(result: ir.Model, tuning: Data | None, held_out: Data | None) -> It
 def _latency(ledger: Ledger, batches: Sequence[Batch]) -> tuple[Latency, ...]:
     """Time by operator of the original and of the result, longest in the original first."""
     with ledger.observer.step("profile", 2) as done:
-        before = latency_by_operator(ledger.original, batches[:1], level=ledger.level)
+        before = latency_by_operator(ledger.original, batches[:1], level=ledger.levels[0])
         done()
-        after = latency_by_operator(ledger.best, batches[:1], level=ledger.level)
+        after = latency_by_operator(ledger.best, batches[:1], level=ledger.levels[0])
         done()
     return paired(before, after)
 
@@ -140,11 +139,11 @@ def paired(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[Lat
             operator = _KERNELS.get(kernel) or kernel.removeprefix("QLinear").removeprefix("Fused")
             total[operator] += microseconds
             kernels[operator] += [kernel] * (kernel not in kernels[operator])
-    rows = (
+    found = (
         Latency(operator=o, kernels=tuple(k), before=totals[0].get(o, 0.0), after=totals[1].get(o, 0.0))
         for o, k in kernels.items()
     )
-    return tuple(sorted(rows, key=lambda r: (-r.before, -r.after, r.operator)))
+    return tuple(sorted(found, key=lambda r: (-r.before, -r.after, r.operator)))
 
 
 def ranges_of(model: ir.Model, plan: QuantPlan, batches: Iterable[Batch]) -> tuple[Range, ...]:

@@ -121,5 +121,5 @@ def _with_layers(
 
 
 def _timed(before: Loaded, after: Loaded, batches: Iterable[Batch], seed: int, observer: Observer) -> Speed:
-    a, b = (Session(m.model, threads=1) for m in (before, after))
+    a, b = (Session(m.model, threads=1, timed=True) for m in (before, after))
     return measure_speed(a, b, batches, seed=seed, observer=observer)

@@ -2,6 +2,8 @@
 
 Every stage hands its candidate in here. An exact stage must give the same numbers on a few probe batches, a lossy one must
 hold the budget on held-out data; whoever fails is taken back, and the best so far is never lost.
+
+What is compared with are answers, not sessions: the original runs once, and its session is closed before anything else is opened.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxzip.calibrate.data import Data
@@ -28,7 +31,7 @@ from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdi
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import EXACT_SQNR_DB, exact_problem, judge, unverified
-from onnxzip.validate.reference import RANDOM, Reference, samples_in
+from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
 
 PROBES = 2
@@ -57,7 +60,6 @@ class Ledger:
         here: whether this machine is the target, so that its speed can be measured.
         plan: the quantization plan that was tried last, or None.
         planned: the float model that `plan` was made for.
-        level: graph optimizations of the runtime under which models are compared.
         original_bytes: the bytes of the original, its external data included.
         unverified: why numbers could not be compared, or None.
     """
@@ -76,21 +78,26 @@ class Ledger:
         self._signature = signature(loaded.model)
         self.original_bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
-        self.level, self._deployed = self._deploy(session)
+        self._level = "all"
+        self._reference: Reference | None = None
         self.here = runs_here(config.target)
         if not self.here and config.measure_speed is None:
             self.notes += (f"speed is not measured: this machine is not the target ({config.target})",)
         self._probe = self._make_probe(session)
+        self._deploy(session)
         self._candidate: tuple[ir.Model, Session] | None = None
         self._started = time.perf_counter()
 
-    def _deploy(self, session: Session) -> tuple[str, Session]:
-        """The original as it will be deployed: with all of the runtime's optimizations, or none where they reject it."""
+    def _deploy(self, session: Session) -> None:
+        """The original's answers as it will be deployed: with all of the runtime's optimizations, or none where they reject it."""
         try:
-            return "all", Session(self.original)
+            session = Session(self.original)
         except ModelError as error:
             self.notes += (f"compared without the runtime's own optimizations, which reject the original: {error}",)
-            return "none", session
+            self._level = "none"
+        if self._probe is not None and self.unverified is None:
+            data = self._batches if self._held_out is None else self._held_out
+            self._reference = Reference(session, data, self.observer, repeat=False)  # the probe has tried that
 
     def _make_probe(self, session: Session) -> Reference | None:
         """The original's answers on a few batches. None, with the reason kept, where there can be none."""
@@ -132,16 +139,20 @@ class Ledger:
         The last one is kept: what was checked is mostly what the verdict is on.
         """
         if self._candidate is None or self._candidate[0] is not candidate:
-            self._candidate = None  # its weights are let go first
-            self._candidate = candidate, Session(candidate, level=self.level if self.here else "none")
+            self.rest()  # its weights are let go first
+            self._candidate = candidate, Session(candidate, level=self._level if self.here else "none")
         return self._candidate[1]
+
+    def rest(self) -> None:
+        """Close the session that is kept: what follows takes memory of its own."""
+        self._candidate = None
 
     @cached_property
     def _noise(self) -> dict[str, OutputMetrics]:
         """How far the original is from itself, once the runtime has optimized it: the floor of any comparison."""
         if self._probe is None:
             return {}
-        return {o.name: o for o in self._probe.compare(self._deployed)}
+        return {o.name: o for o in self._probe.compare(Session(self.original, level=self._level))}
 
     # Books
 
@@ -221,10 +232,10 @@ class Ledger:
         Both models run as they will be deployed: with all of the runtime's optimizations; a candidate for another machine without.
         """
         size_ratio = model_bytes(candidate) / self.original_bytes
-        if self._probe is None or self.unverified is not None:
+        if self._reference is None:
             return unverified(self.unverified or "there is no data", self.config.budget, size_ratio)
-        session = self._session_of(candidate)
-        metrics = self._reference.compare(session, self.observer, "compare with the original")
+        metrics = self._reference.compare(self._session_of(candidate), self.observer, "compare with the original")
+        self.rest()
         verdict = judge(
             metrics,
             self.config.budget,
@@ -237,22 +248,6 @@ class Ledger:
             return dataclasses.replace(verdict, warnings=(*verdict.warnings, *_doubts(metrics)))
         return verdict
 
-    @cached_property
-    def _reference(self) -> Reference:
-        data = self._batches if self._held_out is None else self._held_out
-        return Reference(self._deployed, data, self.observer, repeat=False)  # the probe has tried that
-
-    def some(self, samples: int) -> list[Batch]:
-        """The first batches of the data for the verdict, so many that they hold `samples`; none where the original cannot be run."""
-        if self._probe is None:
-            return []
-        found: list[Batch] = []
-        for batch in self._batches if self._held_out is None else self._held_out:
-            found.append(batch)
-            if sum(map(samples_in, found)) >= samples:
-                break
-        return found
-
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed
         if wanted is None:
@@ -263,9 +258,32 @@ class Ledger:
 
     def paired(self, before: ir.Model, after: ir.Model, seconds: float = 2.0) -> Speed:
         """How much faster one model is than another, as they will be deployed, one thread."""
-        first, second = (Session(m, level=self.level, threads=1) for m in (before, after))
+        first, second = (Session(m, level=self._level, threads=1, timed=True) for m in (before, after))
         config, observer = self.config, self.observer
         return measure_speed(first, second, self._batches, seconds=seconds, seed=config.seed, observer=observer)
+
+    # For a report
+
+    @property
+    def levels(self) -> tuple[str, str]:
+        """Graph optimizations of the runtime under which models are timed here, and under which they are compared for the target."""
+        return self._level, self._level if self.here else "none"
+
+    def some(self, samples: int) -> list[Batch]:
+        """The first batches of the data for the verdict, so many that they hold `samples`; none where the original cannot be run."""
+        if self._probe is None:
+            return []
+        found: list[Batch] = []
+        for batch in self._batches if self._held_out is None else self._held_out:
+            found.append(batch)
+            if sum(map(rows, found)) >= samples:
+                break
+        return found
+
+
+def rows(batch: Batch) -> int:
+    """How many samples a batch holds: the leading axis of its first input that has one."""
+    return int(next((v.shape[0] for v in batch.values() if isinstance(v, np.ndarray) and v.ndim), 1))
 
 
 def _doubts(metrics: Sequence[OutputMetrics]) -> Iterator[str]:

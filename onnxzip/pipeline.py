@@ -86,11 +86,14 @@ def optimize(
     tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
     data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
     ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
+    del session  # with the memory that its activations took
     _raise_opset(ledger)
     _rewrite(ledger)
     eliminate_channels(ledger)
     unpruned = ledger.best
     prune_channels(ledger, None if calibration is None else data.tuning)
+    if preset != "exact":
+        ledger.rest()
     if preset == "int8" and data.tuning is None:
         _quantize(ledger, Choice(None, None, f"not quantized: {data.doubts[0]}"))
     elif preset == "int8" and data.tuning is not None:

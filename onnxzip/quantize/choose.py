@@ -19,7 +19,7 @@ from onnxzip.quantize.recipes import Recipes
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.search import Search, Timer
 from onnxzip.quantize.selectors import select
-from onnxzip.quantize.targets import resolved, runs_here, target_row
+from onnxzip.quantize.targets import needed_opset, resolved, runs_here, target_row
 from onnxzip.quantize.twin import with_equalized
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.speed import measure_speed
@@ -51,6 +51,9 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
         tensors = observe(model, row.name, config.keep_float)
         if not tensors:
             return put_in(model, make_plan(model, {}, row.name, keep=keep))
+        if (raised := raise_opset(model, needed_opset(row.name))) is not model:  # once, not for each plan
+            model, keep = raised, select(raised, config.keep_float)
+            tensors = observe(model, row.name, config.keep_float)
         searched = config.search_time > 0
         evidence = look(model, row, keep, tensors, data, effort=config.calibrate, observer=observer, extents=searched)
         recipes = Recipes(model, row, evidence)
@@ -63,10 +66,10 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
             bound = Bound(started + config.search_time)
             search = Search(recipes, data, config.budget, bound, _timer(config, row, data), observer)
             recipe, did = search.run(recipe, error)
-        plan, findings = recipes.settled(recipe)
+        plan, made, findings = recipes.settled(recipe)
     except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
         return Choice(None, None, f"not quantized: {error}")
-    return put_in(model, plan, (*did, *(f"{f.op} {f.node!r}: {f.reason}" for f in findings)))
+    return put_in(model, plan, (*did, *(f"{f.op} {f.node!r}: {f.reason}" for f in findings)), made)
 
 
 def _timer(config: Config, row: TargetRow, data: Iterable[Batch]) -> Timer | None:
@@ -75,7 +78,7 @@ def _timer(config: Config, row: TargetRow, data: Iterable[Batch]) -> Timer | Non
         return None
 
     def faster(before: ir.Model, after: ir.Model) -> float:
-        first, second = Session(before, threads=1), Session(after, threads=1)
+        first, second = (Session(m, threads=1, timed=True) for m in (before, after))
         return measure_speed(first, second, data, batches=4, min_pairs=9, max_pairs=60, seconds=TIMED).low
 
     return faster

@@ -16,10 +16,9 @@ from onnxzip.model.opset import raise_opset
 from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.choice import Choice, put_in, read_plan
 from onnxzip.quantize.gptq4 import PLENTY
-from onnxzip.quantize.insert import BLOCK_OPSET
 from onnxzip.quantize.ladder4 import back_to_eight, errors
 from onnxzip.quantize.schema import Weight
-from onnxzip.quantize.targets import target_row
+from onnxzip.quantize.targets import BLOCK_OPSET, target_row
 from onnxzip.quantize.weights import block_weight
 from onnxzip.quantize.weights_only import Layer, Pair, base_plan, in_eight_bits, in_four_bits, layers_of, sizes_for
 from onnxzip.runtime import Batch

@@ -43,15 +43,18 @@ from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, 
 from onnxzip.quantize.rescale import rescaled
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.tables import by_row, packed_table, rows_of_4, rows_of_8
-from onnxzip.quantize.targets import target_row
+from onnxzip.quantize.targets import BLOCK_IR, needed_opset, target_row
 from onnxzip.quantize.tokens import normalized, smoothed
-from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of, table_ranks, transposed
-
-PER_AXIS_OPSET = 13
-"""First opset whose DequantizeLinear has an axis."""
-
-BLOCK_OPSET, BLOCK_IR = 21, 10
-"""First opset whose DequantizeLinear has blocks, and first version of the format that has 4-bit integers."""
+from onnxzip.quantize.weights import (
+    IntegerWeight,
+    Nearest,
+    bias_of,
+    integer_weights,
+    row_of,
+    site_of,
+    table_ranks,
+    transposed,
+)
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -62,8 +65,13 @@ READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass", "biased"
 """Roles that read quantized activations."""
 
 
-def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
+def insert(model: ir.Model, plan: QuantPlan, nearest: Nearest | None = None) -> ir.Model:
     """A quantized copy of `model`, its opset raised to the target's (13 mostly, 21 for blocks). A plan without nodes gives a plain copy.
+
+    Args:
+        model: the float model of the plan.
+        plan: the plan.
+        nearest: weights of this model that were rounded before; what is new is added.
 
     Raises:
         UsageError: the plan does not fit the model; the node or tensor is named.
@@ -73,24 +81,23 @@ def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
         return model.clone()
     result = rescaled(model, plan.equalized)
     blocks = any(w.block for w in plan.weights)
-    least = BLOCK_OPSET if blocks else PER_AXIS_OPSET
-    result = raise_opset(result, max(least, target_row(plan.target).min_opset))
+    result = raise_opset(result, needed_opset(plan.target, blocks=blocks))
     result.ir_version = max(result.ir_version, BLOCK_IR if blocks else 0)
-    _Inserter(result, plan).run()
+    _Inserter(result, plan, nearest).run()
     return result
 
 
 class _Inserter:
     """The state of one insertion: the graph, what the plan's names stand for in it, and what is stored already."""
 
-    def __init__(self, model: ir.Model, plan: QuantPlan) -> None:
+    def __init__(self, model: ir.Model, plan: QuantPlan, nearest: Nearest | None) -> None:
         self.graph, self.plan, self.names, self.opset = model.graph, plan, Names(model), opset_of(model)
         self.graphs = (model.graph, *model.graph.subgraphs())
         self.nodes = find_nodes(model, plan)
         self.values = find_sites(model, plan)
         self.sites = {s.tensor: s for s in plan.sites if s.readers != FACTOR}
         self.row = target_row(plan.target)
-        self.weights = integer_weights(plan, self.nodes, self.row)
+        self.weights = integer_weights(plan, self.nodes, self.row, nearest)
         self.turned = transposed(plan, self.nodes)
         self.ranks = table_ranks(model, plan, self.nodes)
         self.constants = Constants(self.names)

@@ -23,7 +23,7 @@ from onnxzip.records import OutputMetrics
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.metrics import Accumulator
 
-_MEMORY = 64 * 2**20
+_MEMORY = 4 * 2**20
 """Bytes of answers that are kept in memory; more goes to a temporary file."""
 
 

@@ -47,9 +47,6 @@ FASTER = 1.03
 SAMPLED = 2
 """Batches that an evaluation takes at least."""
 
-COST = 0.7
-"""What a run of the quantized model counts, in runs of the float one: it takes .4 to .8 of them."""
-
 FLOATS = 0.6
 """The part of the passes that one node at a time may take."""
 
@@ -125,7 +122,7 @@ class Search:
         plan, model = self._recipes.make(recipe)
         error = self._recipes.error(model, self._data, self._observer, self._every)
         bound = self._bound
-        bound.evaluations, bound.used = bound.evaluations + 1, bound.used + COST / self._every
+        bound.evaluations, bound.used = bound.evaluations + 1, bound.used + 1 / self._every
         bound.slowest = max(bound.slowest, time.monotonic() - start)
         return error, plan, model
 

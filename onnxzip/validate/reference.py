@@ -19,7 +19,7 @@ from onnxzip.validate.metrics import Accumulator
 RANDOM = "the original answers the same question differently each time (it draws random numbers)"
 """Why a comparison of numbers says nothing."""
 
-_MEMORY = 256 * 2**20
+_MEMORY = 4 * 2**20
 """Bytes of outputs that are kept in memory; more goes to a temporary file."""
 
 
@@ -53,7 +53,7 @@ class Reference:
                     self.deterministic = _same(outputs, session.run(batch))
                 pickle.dump(outputs, self._file, protocol=5)  # our own temporary file: never read from elsewhere
                 self.batches += 1
-                self.samples += samples_in(batch)
+                self.samples += _samples(batch)
                 done()
 
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, Any]]]:
@@ -82,8 +82,7 @@ class Reference:
         return tuple(a.result() for a in accumulators.values())
 
 
-def samples_in(batch: Batch) -> int:
-    """Size of the leading axis of the first input; 1 where it has none."""
+def _samples(batch: Batch) -> int:
     first = next(iter(batch.values()), None)
     return int(first.shape[0]) if isinstance(first, np.ndarray) and first.ndim else 1
 

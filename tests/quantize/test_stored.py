@@ -121,7 +121,7 @@ def test_weights_become_a_quarter_and_cost_the_rounding_of_the_weights_only(tmp_
 
 def test_the_runtime_is_content_with_it() -> None:
     made, _, recipe = float_and_stored(net())
-    plan, findings = made.settled(recipe)
+    plan, _, findings = made.settled(recipe)
     assert plan == made.plan(recipe)
     assert not any(f.at_fault for f in findings)
 
