@@ -34,7 +34,7 @@ def latency_by_operator(model: ir.Model, feeds: Sequence[Batch], *, level: str =
         ModelError: onnxruntime does not load the model, or fails on a batch.
     """
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(model, level=level, threads=1, profile_to=Path(folder) / "profile")
+        session = Session(model, level=level, threads=1, timed=True, profile_to=Path(folder) / "profile")
         for feed in itertools.islice(itertools.cycle(feeds), WARM_UP + RUNS):
             session.run(feed)
         events = json.loads(session.end_profile().read_text())
