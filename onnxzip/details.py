@@ -82,7 +82,7 @@ def _losses(ledger: Ledger, details: Details, batches: Sequence[Batch]) -> Detai
     """The details, and what the lossy steps cost."""
     plan = ledger.plan
     if plan is None or not plan.nodes:
-        done = any(s.kept and s.name == "quantize" for s in ledger.stages)  # fp16 has no plan
+        done = any(s.kept and s.name in ("quantize", "weights") for s in ledger.stages)  # fp16 has no plan
         return _with_depth(ledger, details, ledger.best, batches) if done else details
     candidate = insert(ledger.planned, plan)
     level = ledger.levels[1]

@@ -24,12 +24,9 @@ from onnxzip.model.walk import count_nodes, graphs_of
 from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
 from onnxzip.pruning import check_prune, eliminate_channels, prune_channels
-from onnxzip.quantize.choice import Choice
-from onnxzip.quantize.choose import quantize
-from onnxzip.quantize.choose_weights import quantize_weights
-from onnxzip.quantize.half import to_half
 from onnxzip.quantize.plan import quantizable
 from onnxzip.quantize.targets import runs_here
+from onnxzip.quantizing import quantize_model
 from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
@@ -37,9 +34,6 @@ from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, newest_opset, session_of
 from onnxzip.samples import samples_of
-
-BALANCED = 1 / 1.1
-"""The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
 
 
 def optimize(
@@ -94,17 +88,7 @@ def optimize(
     prune_channels(ledger, None if calibration is None else data.tuning)
     if preset != "exact":
         ledger.rest()
-    if preset == "int8" and data.tuning is None:
-        _quantize(ledger, Choice(None, None, f"not quantized: {data.doubts[0]}"))
-    elif preset == "int8" and data.tuning is not None:
-        _quantize(ledger, quantize(ledger.best, data.tuning, config, observer))
-        if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
-            _quantize_instead(ledger, unpruned, quantize(unpruned, data.tuning, config, observer))
-        ledger.notes += data.doubts if ledger.stages[-1].kept else ()
-    if preset in ("weights8", "weights4"):
-        _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
-    if preset == "fp16":
-        _quantize(ledger, to_half(ledger.best, config))
+    quantize_model(ledger, preset, data, unpruned)
     return _result(loaded, ledger, preset, (data.tuning, data.held_out))
 
 
@@ -170,49 +154,6 @@ def _rewrite(ledger: Ledger) -> None:
     return ledger.keep("rewrite", model, summary, passes=records, notes=notes)
 
 
-def _quantize(ledger: Ledger, choice: Choice) -> None:
-    """int8 is kept if it holds the budget on data that it never saw, and is not slower than what it would replace."""
-    ledger.plan, ledger.planned = choice.plan, ledger.best
-    if choice.model is None:
-        ledger.notes += (choice.summary,)
-        return ledger.take_back("quantize", choice.summary, notes=choice.notes)
-    verdict = ledger.verdict(choice.model, lossy=True)
-    if not verdict.passed:
-        reason = f"the budget was missed: {verdict.reasons[0]}"
-        return ledger.take_back("quantize", reason, notes=choice.notes, verdict=verdict)
-    if verdict.speed is not None and (slower := _slower(ledger, choice)) is not None:
-        ledger.notes += (slower,)
-        return ledger.take_back("quantize", slower, notes=choice.notes, verdict=verdict)
-    return ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
-
-
-def _slower(ledger: Ledger, choice: Choice) -> str | None:
-    """Why int8 does not pay, or None: the yardstick is the best float result, which may be much faster than the original."""
-    limit = {"speed": 1.0, "balanced": BALANCED}.get(ledger.config.objective)
-    integers = choice.plan is not None and choice.plan.sites
-    if choice.model is None or limit is None or not integers:
-        return None
-    speed = ledger.paired(ledger.best, choice.model, seconds=1.0)
-    if speed.speedup >= limit:
-        return None
-    return (
-        f"int8 holds the budget but takes {1 / speed.speedup:.2f} of the time of the float result here, so that is what is kept: "
-        "--objective size keeps int8 for its size"
-    )
-
-
-def _quantize_instead(ledger: Ledger, unpruned: ir.Model, choice: Choice) -> None:
-    """Where int8 does not fit into what an automatic pruning left of the budget: int8 alone saves more than pruning alone."""
-    if choice.model is None:
-        return
-    verdict = ledger.verdict(choice.model, lossy=True)
-    if verdict.passed:
-        ledger.withdraw("prune", "taken back, for int8 on top of it missed the budget, and int8 alone saves more")
-        ledger.withdraw("quantize", "missed the budget on top of pruning")
-        ledger.plan, ledger.planned = choice.plan, unpruned
-        ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
-
-
 def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: tuple[Data | None, Data | None]) -> Result:
     lossy = [s for s in ledger.stages if s.verdict is not None]
     kept = next((s.verdict for s in reversed(lossy) if s.kept), None)
@@ -246,7 +187,8 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: tuple[Data | N
 def _done(ledger: Ledger, preset: Preset) -> str:
     """What was done to the model that is returned, as its provenance says it."""
     kept = {s.name for s in ledger.stages if s.kept}
-    return "+".join(["pruned"] * ("prune" in kept) + [preset if "quantize" in kept else "exact"])
+    done = "weights8" if "weights" in kept else preset if "quantize" in kept else "exact"
+    return "+".join(["pruned"] * ("prune" in kept) + [done])
 
 
 def _versions() -> dict[str, str]:

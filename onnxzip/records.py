@@ -57,7 +57,7 @@ class StageRecord:
     """One stage of the pipeline.
 
     Attributes:
-        name: opset, rewrite, eliminate, prune or quantize.
+        name: opset, rewrite, eliminate, prune, quantize, or weights (stored in int8, where int8 was too slow).
         kept: its result is part of the final model. False: it was taken back, or there was nothing to do.
         summary: one sentence: what it did, or why it was taken back.
         seconds: wall-clock time.

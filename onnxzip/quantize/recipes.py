@@ -29,6 +29,7 @@ from onnxzip.quantize.plan import make_plan
 from onnxzip.quantize.refine import Fitted, refine
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import Equalized, QuantPlan
+from onnxzip.quantize.sequential import with_sequential
 from onnxzip.quantize.settle import settle
 from onnxzip.quantize.smooth import Form
 from onnxzip.quantize.stored import with_stored
@@ -154,6 +155,14 @@ class Recipes:
         if self._equalized:
             return dataclasses.replace(plan, equalized=self._equalized), None, findings
         return plan, model, findings
+
+    def corrected(
+        self, plan: QuantPlan, made: ir.Model | None, data: Iterable[Batch], observer: Observer = SILENT
+    ) -> tuple[QuantPlan, ir.Model | None, tuple[str, ...]]:
+        """A settled plan and its model with biases that were corrected in sequence, where that pays; and what was done, if anything."""
+        answers = self._evidence.answers
+        found, did = with_sequential(self.model, plan, answers, data, level=self._level, observer=observer)
+        return (found, None, did) if did else (plan, made, ())
 
     @property
     def batches(self) -> int:

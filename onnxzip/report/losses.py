@@ -18,7 +18,8 @@ def loss_text(record: RunRecord) -> str:
     if details is None or not (details.ranges or details.sensitivity or details.layers):
         return ""
     words = [f"Seen on {details.samples} {details.source} samples."]
-    if any(s.name == "quantize" and not s.kept for s in record.stages):
+    tried = [s for s in record.stages if s.name in ("quantize", "weights")]
+    if tried and not any(s.kept for s in tried):
         words.append("It is about the model that was taken back.")
     if details.per_token and not details.ranges:
         words.append(f"All {details.per_token} quantized activations have a scale for each token: nothing is clipped.")
