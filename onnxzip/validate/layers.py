@@ -5,7 +5,7 @@
    alone, however wrong everything before it is. Some samples are enough; values are held a group at a time, so memory is bounded.
 3. Its twin says how much of that rounding explains (`energies`). More than that is suspect: the layer was changed.
 4. A name may be reused for another value (a layer that took in its scale, channels in another order or equalized). Then the error of the pair is undone behind it: from a
-   suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, and better than before, they were no pairs.
+   suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, they were no pairs.
 
 A rewritten model has no suspect layer, and one quantized or in float16 has none either, for its
 number formats explain its errors. Models with other weights (pruned and re-fitted, or trained anew) are not rewrites: their layers are shown, not judged.
@@ -26,19 +26,16 @@ from onnxzip.progress import SILENT, Observer
 from onnxzip.records import LayerError
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.energies import Energies, Opaque
-from onnxzip.validate.judge import EXACT_SQNR_DB
 from onnxzip.validate.matching import Pair, Side, match, regions
 from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, cut, has_halves, jittered, twin
 from onnxzip.validate.taps import sketches, tapped
+from onnxzip.validate.undone import LEVELS, Found
 
 MEMORY = 2**28
 """Bytes of one model's values that are held at a time, about."""
 
-ROUNDS = 3
+ROUNDS = 6
 """How often pairs that are none are looked for."""
-
-UNDONE_DB = 3.0
-"""Errors add up, so an error that is less by so much once more of the candidate is run was undone on the way."""
 
 MOST_NODES = 12
 """Nodes that are named for one value."""
@@ -79,15 +76,6 @@ class Depth:
     other_weights: str | None
 
 
-@dataclass(frozen=True)
-class _Found:
-    energies: Energies | Opaque
-    inside: frozenset[str]
-    """Names of the candidate's values between the nearest cuts and this one."""
-    sources: frozenset[str]
-    """The nearest cuts."""
-
-
 class _Looker:
     """Both models, the samples, and the sessions that give their inner values."""
 
@@ -105,18 +93,18 @@ class _Looker:
         self.before = tapped(original, names)
         self.after = tapped(candidate, [p.counterpart for p in self.pairs] + self.opaque)
 
-    def measure(self, pairs: Sequence[Pair]) -> dict[str, _Found]:
+    def measure(self, pairs: Sequence[Pair]) -> dict[str, Found]:
         """Errors of all pairs, by the name in the original, when the candidate is cut at these."""
         ends = [p.counterpart for p in pairs] + self.opaque
         nodes = {end: (found, sources) for end, found, sources in regions(self.candidate, ends)}
         cuts = {p.counterpart: self.sides[1].sketches[p.counterpart].dtype for p in pairs}
         names = {p.counterpart: p.name for p in pairs} | {n: n for n in self.opaque}
-        found: dict[str, _Found] = {}
+        found: dict[str, Found] = {}
         for end in ends:
             inner = frozenset(o.name or "" for n in nodes[end][0] for o in n.outputs) - {end}
             integer = any(n.op_type.startswith(_INTEGER) for n in nodes[end][0])
             energies = Opaque(end) if end in self.opaque else Energies(integer=integer)
-            found[names[end]] = _Found(energies, inner, frozenset(nodes[end][1]))
+            found[names[end]] = Found(energies, inner, frozenset(nodes[end][1]))
         with self.observer.step("layers", len(ends)) as done:
             for group in self._groups(ends, {e: nodes[e][1] for e in ends}, names):
                 self._run(group, cuts, names, found)
@@ -144,7 +132,7 @@ class _Looker:
         group: Sequence[str],
         cuts: Mapping[str, np.dtype[Any]],
         names: Mapping[str, str],
-        found: Mapping[str, _Found],
+        found: Mapping[str, Found],
     ) -> None:
         parts = cut(self.candidate, cuts, group)
         moved = twin(parts)
@@ -209,50 +197,27 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
     return Depth(tuple(layers), frozenset(pruned), _other_weights(layers, frozenset(pruned)))
 
 
-def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, _Found]]:
+def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
     """The pairs that are such, and their errors."""
-    pairs = looker.pairs
+    pairs, level = looker.pairs, 0
     found = looker.measure(pairs)
     for _ in range(ROUNDS):
-        doubted = _doubted(pairs, found)
-        if not doubted:
+        if level == len(LEVELS) or not any(f.energies.suspect for f in found.values()):
             break
-        left = [p for p in pairs if p not in doubted]
-        again = looker.measure(left)
-        stays = {i for n, f in again.items() if _remains(found[n], f) for i in f.inside}
-        kept = [p for p in pairs if p not in doubted or p.counterpart in stays]
+        names = LEVELS[level](pairs, found)
+        doubted = [p for p in pairs if p.name in names and p.how != "output"]
+        kept = pairs
+        if doubted:
+            left = [p for p in pairs if p not in doubted]
+            again = looker.measure(left)
+            stays = {i for f in again.values() if f.energies.suspect for i in f.inside}
+            kept = [p for p in pairs if p not in doubted or p.counterpart in stays]
         if len(kept) == len(pairs):
-            break
+            level += 1
+            continue
         found = again if len(kept) == len(left) else looker.measure(kept)
         pairs = kept
     return pairs, found
-
-
-def _doubted(pairs: Sequence[Pair], found: Mapping[str, _Found]) -> list[Pair]:
-    """From every suspect value back along values that are off only because of what they read, to where that begins."""
-    partner = {p.counterpart: p for p in pairs}
-    doubted, pending = set[str](), [n for n, f in found.items() if f.energies.suspect]
-    while pending:
-        for source in found[pending.pop()].sources:
-            name = partner[source].name if source in partner else ""
-            if name in doubted or name not in found or _is_exact(found[name].energies.gathered_db):
-                continue
-            doubted.add(name)
-            if found[name].energies.suspect or _is_exact(found[name].energies.born_db):
-                pending.append(name)
-    return [p for p in pairs if p.name in doubted and p.how != "output"]
-
-
-def _remains(before: _Found, after: _Found) -> bool:
-    """Whether a suspect value is as bad as before although what it reads is the candidate's own: the error is not undone."""
-    if not before.energies.suspect:
-        return after.energies.suspect
-    old, new = before.energies.born_db, after.energies.born_db
-    return after.energies.suspect or (old is not None and new is not None and new < old + UNDONE_DB)
-
-
-def _is_exact(db: float | None) -> bool:
-    return db is not None and db >= EXACT_SQNR_DB
 
 
 def _other_weights(layers: Sequence[LayerError], pruned: frozenset[str]) -> str | None:

@@ -92,7 +92,9 @@ def jittered(content: np.ndarray[Any, Any], step: float, rng: np.random.Generato
     """A float array with every element moved by up to a step of its own size; others as they are."""
     if content.dtype.kind != "f":
         return content
-    return np.asarray(content * (1 + rng.uniform(-step, step, content.shape))).astype(content.dtype)
+    limit = np.finfo(content.dtype).max  # masks are as large as floats can be
+    moved = np.clip(content * (1 + rng.uniform(-step, step, content.shape)), -limit, limit)
+    return np.asarray(moved, content.dtype)
 
 
 def _move(value: ir.Value, rng: np.random.Generator) -> None:
