@@ -21,6 +21,7 @@ def short_names(names: Sequence[str], operators: Sequence[str] = ()) -> list[str
     1. The path that all begin with goes.
     2. Of several names that were joined by `;` (TensorFlow) the first stays.
     3. The operator goes that exporters put at the end.
+    4. The operator comes before what is a number only.
 
     >>> short_names(["net/a/conv/Conv", "net/b/conv/Conv;net/b/bias"], ["Conv", "Conv"])
     ['a/conv', 'b/conv']
@@ -30,7 +31,8 @@ def short_names(names: Sequence[str], operators: Sequence[str] = ()) -> list[str
     found = [n.lstrip("/").removeprefix(common) if "/" in n else n for n in names]
     ends = [f"/{o}" for o in operators] or [""] * len(names)
     found = _where_unique(found, [n.partition(";")[0] for n in found])
-    return _where_unique(found, [n.removesuffix(end) for n, end in zip(found, ends, strict=True)])
+    found = _where_unique(found, [n.removesuffix(end) for n, end in zip(found, ends, strict=True)])
+    return [f"{end[1:]} {n}" if end and n.isdecimal() else n for n, end in zip(found, ends, strict=True)]
 
 
 def _where_unique(names: Sequence[str], shorter: Sequence[str]) -> list[str]:

@@ -96,6 +96,8 @@ def test_the_course_has_whole_layers_at_its_foot():
         (["/m/a/MatMul", "/m/a/Add"], ["MatMul", "Add"], ["MatMul", "Add"]),
         (["x;1", "x;2"], ["Conv"] * 2, ["x;1", "x;2"]),
         (["one"], ["Conv"], ["one"]),
+        (["398", "layer"], ["Conv", "Conv"], ["Conv 398", "layer"]),
+        (["398"], [], ["398"]),
         (["/Conv", "/"], ["Conv", "Relu"], ["Conv", ""]),
         ([], [], []),
     ],
