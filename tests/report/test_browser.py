@@ -97,7 +97,7 @@ def test_all_text_stands_out(browser, files, scheme):
 
 
 def test_sections_open_by_keyboard_and_links_lead_to_them(browser, files):
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     page.goto(files["full"].as_uri())
     for summary in page.query_selector_all("summary"):
         table = summary.evaluate_handle("s => s.parentElement.lastElementChild").as_element()
