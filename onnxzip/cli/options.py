@@ -175,6 +175,14 @@ Settings = Annotated[
         "--config", metavar="FILE", help="A settings file: onnxzip.toml, or pyproject.toml with a table tool.onnxzip."
     ),
 ]
+Report = Annotated[
+    Path | None,
+    _option(
+        "--report",
+        metavar="HTML",
+        help="Write one HTML page for people: verdict, charts by layer and operator, what was done and why. Takes further runs of the model.",
+    ),
+]
 Prefer = Annotated[
     str,
     typer.Option(
