@@ -155,7 +155,7 @@ def test_labels_and_what_is_not_settled_are_shown_where_there_are_some():
     assert shown["Accuracy"] == ("94.0 %", "was 95.0 % · by 450 labels")
     open_question = verdict(passed=False, undecided=("give more data",))
     assert state_of(open_question) == "undecided"
-    assert "give more data" in render(full(verdict=open_question))
+    assert "give more data" in Report(full(verdict=open_question)).to_html()
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch):
