@@ -29,12 +29,11 @@ _LIMITS = {
     "max_abs_error": "largest absolute error of any output",
     "max_size": "largest size of the result, as a share of the original's",
     "min_speedup": "smallest measured speed-up",
-    "max_accuracy_drop": "largest loss of accuracy, where the data has labels",
     "confidence": "hold each limit for sure: too few samples do not pass",
 }
 """Limits that the file explains."""
 
-_EXAMPLES = {"max_abs_error": 0.1, "max_size": 0.3, "min_speedup": 1.2, "max_accuracy_drop": 0.01, "confidence": 0.95}
+_EXAMPLES = {"max_abs_error": 0.1, "max_size": 0.3, "min_speedup": 1.2, "confidence": 0.95}
 """Values for those without a default."""
 
 
@@ -98,7 +97,6 @@ def _table(model: Path, calibration: str | None, folder: Path) -> Iterator[str]:
         yield f"# real inputs, {data.samples} samples{few}; a third of them judges"
         yield f"calibration = {_value(_relative(calibration, folder))}"
     yield '# evaluation = "data/test/"       # other inputs for the verdict'
-    yield '# labels = "label"                # the array of the data that holds the right answers'
     yield from _preset(has_data=calibration is not None, ready=len(ready), left=len(left))
     yield f'# target = "cpu"                  # {", ".join(TARGETS)}'
     yield f'# objective = "speed"             # {", ".join(OBJECTIVES)}'
