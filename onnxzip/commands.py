@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from onnxzip.config import Budget, Config
 
-NO_OPTION = ("measure_speed", "held_out", "seed")
+NO_OPTION = ("measure_speed", "held_out", "seed", "details")
 """Settings that only Python callers make."""
 
 _OPTIONS = {"min_sqnr_db": "min_sqnr"}

@@ -21,14 +21,15 @@ import onnx_ir as ir
 
 from onnxzip import __version__
 from onnxzip.commands import optimize_command
-from onnxzip.config import Budget, Config
+from onnxzip.config import Budget, Config, check_answers
 from onnxzip.errors import DataError, Interrupted, ModelError, UsageError
 from onnxzip.explored import Exploration, Point, figures, front
 from onnxzip.ledger import Ledger
 from onnxzip.model.load import Loaded, load
 from onnxzip.model.save import model_bytes, model_digest, save
-from onnxzip.pipeline import BALANCED, exact_stages
+from onnxzip.pipeline import check_measured, exact_stages
 from onnxzip.progress import SILENT, Observer
+from onnxzip.quantizing import AS_FAST, BALANCED
 from onnxzip.records import Verdict
 from onnxzip.result import stamp
 from onnxzip.runtime import session_of
@@ -69,6 +70,8 @@ def explore(
     """
     config = Config() if config is None else config
     _check(config, time_limit, has_data=calibration is not None)
+    check_measured(config)
+    check_answers(config.labels, config.budget, has_data=True)
     started = time.monotonic()
     limited = _Limited(observer)
     with observer.step("load model and data"):
@@ -202,7 +205,7 @@ class _Run:
 
     def _is_slow(self, point: Point) -> bool:
         """Whether `optimize` would take it back: it holds integers or is pruned, and the exact result is as fast."""
-        limit = {"speed": 1.0, "balanced": BALANCED}.get(self._ledger.config.objective)
+        limit = {"speed": AS_FAST, "balanced": BALANCED}.get(self._ledger.config.objective)
         exact, speed = self._points[0].speed if self._points else None, point.speed
         if speed is None or exact is None or limit is None:
             return False

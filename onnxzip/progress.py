@@ -18,7 +18,7 @@ A step that is left by an exception (an error, Ctrl-C) is closed too, with that 
 >>> verdict = onnxzip.compare(model, model, [{"x": [1.0, 2.0]}, {"x": [-1.0]}], observer=Printer())
 load both models: 0 of None
 run the original: 2 of 2
-compare: 2 of 2
+compare with the original: 2 of 2
 """
 
 from __future__ import annotations

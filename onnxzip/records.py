@@ -8,6 +8,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from onnxzip.verdict import (
+    Accuracy,
+    LayerError,
+    Memory,
+    Outcome,
+    OutputMetrics,
+    Speed,
+    UserMetric,
+    Verdict,
+    WorstSample,
+)
+
+__all__ = [
+    "Accuracy",
+    "Facts",
+    "Inspection",
+    "LayerError",
+    "Memory",
+    "Outcome",
+    "OutputMetrics",
+    "PassRecord",
+    "RunRecord",
+    "Speed",
+    "StageRecord",
+    "UserMetric",
+    "Verdict",
+    "Weight",
+    "Width",
+    "WorstSample",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecord:
@@ -57,7 +88,7 @@ class StageRecord:
     """One stage of the pipeline.
 
     Attributes:
-        name: opset, rewrite, eliminate, prune or quantize.
+        name: opset, rewrite, eliminate, prune, quantize, or weights (stored in int8, where int8 was too slow).
         kept: its result is part of the final model. False: it was taken back, or there was nothing to do.
         summary: one sentence: what it did, or why it was taken back.
         seconds: wall-clock time.
@@ -89,93 +120,109 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputMetrics:
-    """How one output of the candidate compares with the original's, over all samples.
+class Held:
+    """What one layer, or all nodes of one operator, hold in constants.
 
     Attributes:
-        name: the output.
-        max_abs_error: largest absolute difference; inf where one side is NaN or Inf and the other is not.
-        max_rel_error: max_abs_error divided by the largest finite magnitude of the original.
-        sqnr_db: 10 log10(sum of squares of the original / sum of squares of the difference); inf when equal;
-            None for outputs that are not float.
-        cosine: cosine of the angle between both outputs, flattened over all samples; None when not float or all zero.
-        outliers: number of elements that are off by more than 1e-3 of their own size and 1e-4 of their channel's; exact
-            rewriting has none.
-        agreement: share of equal decisions; None where the output does not look like class scores or labels.
-        agreement_low, agreement_high: its 95 % Wilson interval.
-        decisions: number of decisions behind `agreement`.
-        balanced: agreement averaged over the classes that are decided for, so that rare ones count as much as frequent ones: the smaller
-            one of both directions (of the original's decisions, and of the candidate's); None where there is no agreement.
+        name: the layer, or the operator.
+        operator: its operator.
+        before, after: bytes in the original and in the result; 0 where there is none.
     """
 
     name: str
-    max_abs_error: float
-    max_rel_error: float
-    sqnr_db: float | None
-    cosine: float | None
-    outliers: int = 0
-    agreement: float | None = None
-    agreement_low: float | None = None
-    agreement_high: float | None = None
-    decisions: int = 0
-    balanced: float | None = None
+    operator: str
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
-    """Paired latency: `speedup` is the median of (original / candidate), `low` and `high` its 95 % bootstrap interval."""
-
-    speedup: float
-    low: float
-    high: float
-    pairs: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """Whether a candidate may stand in for the original, and the figures behind the answer.
+class Latency:
+    """What the nodes of one operator take together in one run.
 
     Attributes:
-        passed: every limit of the budget holds, and the interface is the same.
-        verified: numbers were compared (False: structure only, because the original could not be run).
-        reasons: one sentence for each limit that was missed.
-        warnings: what weakens the verdict without failing it (few samples, made-up data).
-        data: where the compared samples came from: "held-out" (part of the calibration data), "given", "made up", or "none".
-        samples: how many samples were compared.
-        outputs: the figures of each output.
-        size_ratio: bytes of the candidate divided by bytes of the original.
-        speed: paired latency, where it was measured.
+        operator: the operator.
+        kernels: what the runtime made of it, in the original and in the result (QLinearConv, FusedConv).
+        before, after: microseconds of one run, one thread; 0 where there is no such node.
     """
 
-    passed: bool
-    verified: bool
-    reasons: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    data: str = "made up"
-    samples: int = 0
-    outputs: tuple[OutputMetrics, ...] = ()
-    size_ratio: float | None = None
-    speed: Speed | None = None
+    operator: str
+    kernels: tuple[str, ...]
+    before: float
+    after: float
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The worst figure over the outputs, by name. Keys whose figure does not exist are left out."""
-        worst: dict[str, float] = {}
-        for key, pick in (
-            ("agreement", min),
-            ("sqnr_db", min),
-            ("cosine", min),
-            ("max_abs_error", max),
-            ("max_rel_error", max),
-        ):
-            values = [v for o in self.outputs if (v := getattr(o, key)) is not None]
-            if values:
-                worst[key] = pick(values)
-        if self.size_ratio is not None:
-            worst["size_ratio"] = self.size_ratio
-        if self.speed is not None:
-            worst["speedup"] = self.speed.speedup
-        return worst
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A quantized activation: what values it took, and which of them its integers can stand for.
+
+    Attributes:
+        tensor: its name.
+        dtype: of the integers.
+        low, high: smallest and largest value on the samples.
+        clip_low, clip_high: smallest and largest value that the integers stand for.
+        clipped: share of the values beyond these.
+    """
+
+    tensor: str
+    dtype: str
+    low: float
+    high: float
+    clip_low: float
+    clip_high: float
+    clipped: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """What the model's outputs suffer when one layer alone is quantized, and all others stay float.
+
+    Attributes:
+        node: the layer.
+        operator: its operator.
+        output: the output that suffers most.
+        sqnr_db: of that output; inf where nothing changes.
+    """
+
+    node: str
+    operator: str
+    output: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """What only a report needs; gathered when asked (`Config.details`), for it takes further runs.
+
+    What a run has not is empty.
+
+    Attributes:
+        samples: how many samples ranges, sensitivity and latency were taken on.
+        source: where these came from, as in `Verdict.data`.
+        digests: of the result, and of the data that tuned and judged, each with what it is of.
+        by_operator, by_layer: bytes of constants, largest in the original first.
+        latency: time by operator, as the runtime's profile has it; empty where this machine is not the target.
+        method: how the ranges were chosen.
+        ranges: quantized activations that have one scale for all values, in order of the graph.
+        per_token: how many more have a scale for each token, which fits, so that nothing is clipped.
+        sensitivity: layers that were quantized, in order of the graph.
+        untried: how many more layers were quantized, and not looked at one by one.
+        layers: the error through the depth against the float model that was quantized, in order of the graph; empty where none was.
+        unseen: why the depth could not be looked at, or empty.
+    """
+
+    samples: int
+    source: str
+    digests: Mapping[str, str]
+    by_operator: tuple[Held, ...]
+    by_layer: tuple[Held, ...]
+    latency: tuple[Latency, ...] = ()
+    method: str = ""
+    ranges: tuple[Range, ...] = ()
+    per_token: int = 0
+    sensitivity: tuple[Sensitivity, ...] = ()
+    untried: int = 0
+    layers: tuple[LayerError, ...] = ()
+    unseen: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +239,7 @@ class RunRecord:
         result: on the model that is returned; the same as `verdict` when that passed.
         notes: what the user should know about model and data.
         advice: what more could be had, and with which command.
+        details: figures for the HTML report, where they were asked for.
     """
 
     source: str
@@ -205,6 +253,7 @@ class RunRecord:
     result: Verdict
     notes: tuple[str, ...] = ()
     advice: tuple[str, ...] = field(default=())
+    details: Details | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

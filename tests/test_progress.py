@@ -95,7 +95,7 @@ def test_the_steps_of_compare(data):
     assert [(s.name, s.count, s.total) for s in recorder.all()] == [
         ("load both models", 0, None),
         ("run the original", 12, 12),
-        ("compare", 12, 12),
+        ("compare with the original", 12, 12),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,34 @@ def check_side_files(
         if not new_folders:
             _check_folder(path)
         taken.add(path.resolve())
+
+
+def check_samples(folder: Path | None, *, force: bool) -> None:
+    """Samples land in a folder of their own.
+
+    Raises:
+        UsageError: it is a file, or not empty without `force`, or has no folder to land in.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: this is a file. Give the name of a folder for the worst samples.")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder} is not empty. Choose another folder, or replace the samples in it with --force.")
+    if not folder.parent.is_dir():
+        raise UsageError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
+
+
+def check_report() -> None:
+    """An HTML report needs an extra; that is said before any work is done.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    from onnxzip.report.charts import needs_extra
+
+    if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
+        raise needs_extra()
 
 
 def show(content: RenderableType) -> None:

@@ -37,7 +37,7 @@ class Names:
 
 def add_constant(graph: ir.Graph, content: np.ndarray | ir.TensorProtocol, name: str) -> ir.Value:
     """Register a new initializer. `name` must be fresh (see `Names`). Arrays are not copied."""
-    tensor = ir.tensor(content, name=name) if isinstance(content, np.ndarray) else content
+    tensor = ir.Tensor(content, name=name) if isinstance(content, np.ndarray) else content
     value = ir.Value(
         name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()), const_value=tensor
     )

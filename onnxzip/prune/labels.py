@@ -126,6 +126,7 @@ class Channels:
         self._pairs: list[tuple[Ids, Ids]] = []
         self._frozen: list[tuple[Ids, str]] = []
         self._parents: Ids | None = None
+        self._first: dict[int, str] | None = None  # the reason of each frozen class, asked for once a channel
         self._starts: list[int] = [0]
 
     def __len__(self) -> int:
@@ -135,7 +136,7 @@ class Channels:
     def fresh(self, count: int) -> Ids:
         """New labels, each a class of its own."""
         start, self._count = self._count, self._count + count
-        self._parents = None
+        self._forget()
         self._starts.append(start)
         return np.arange(start, start + count, dtype=np.int64)
 
@@ -154,13 +155,14 @@ class Channels:
         lone = (left == 0) | (right == 0)
         self.freeze(left[lone] + right[lone], why)
         self._pairs.append((left[~lone], right[~lone]))
-        self._parents = None
+        self._forget()
 
     def freeze(self, ids: Ids, why: str) -> None:
         """Let the classes of these labels stay. The first reason given to a class is the one that is reported."""
         own = np.unique(ids)
         if own.any():
             self._frozen.append((own[own != 0], why))
+            self._first = None
 
     def roots(self) -> Ids:
         """For each label the number of its class, which is its smallest label; 0 where the class is frozen."""
@@ -174,11 +176,16 @@ class Channels:
     def reasons(self, ids: Iterable[int]) -> tuple[str, ...]:
         """Why these labels are frozen, in the order of the labels, each reason once. Label 0 has none."""
         parents = self._forest()
-        first: dict[int, str] = {}
-        for own, why in reversed(self._frozen):
-            first.update(dict.fromkeys(parents[own].tolist(), why))
-        found = (first.get(int(parents[a])) for a in ids)
+        if self._first is None:
+            self._first = {}
+            for own, why in reversed(self._frozen):
+                self._first.update(dict.fromkeys(parents[own].tolist(), why))
+        found = [self._first.get(int(parents[a])) for a in ids]
         return tuple(dict.fromkeys(w for w in found if w is not None))
+
+    def _forget(self) -> None:
+        """What was worked out of the notes is no longer true."""
+        self._parents = self._first = None
 
     def _forest(self) -> Ids:
         if self._parents is None:

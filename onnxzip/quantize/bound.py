@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-PASSES = 22.0
-"""Passes over the data that a search may take; with what comes before and after it, thirty."""
+PASSES = 24.0
+"""How often a search may run a model over the data that tunes; with what comes before and after it, thirty passes over all of it."""
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Bound:
         used: passes that were made.
         evaluations: how many there were.
         slowest: seconds of the slowest of them.
-        last: what the comparison at the end takes, in evaluations.
+        last: what the comparison at the end takes, in evaluations: a run over all data.
     """
 
     stop: float

@@ -32,13 +32,14 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def put_in(model: ir.Model, plan: QuantPlan, findings: tuple[str, ...] = ()) -> Choice:
+def put_in(model: ir.Model, plan: QuantPlan, findings: tuple[str, ...] = (), made: ir.Model | None = None) -> Choice:
     """A plan put into a model, unless that cannot be or the file would grow.
 
     Args:
         model: the model; not changed.
         plan: the plan.
         findings: further notes.
+        made: what `insert` gives, where that was done before.
 
     Raises:
         UsageError: the plan does not fit the model.
@@ -47,7 +48,7 @@ def put_in(model: ir.Model, plan: QuantPlan, findings: tuple[str, ...] = ()) -> 
     if not plan.nodes:
         return Choice(None, plan, next(iter(plan.notes), "nothing to quantize: the plan is empty"), notes)
     try:
-        result = insert(model, plan)
+        result = insert(model, plan) if made is None else made
     except ModelError as error:  # the opset cannot be raised
         return Choice(None, plan, f"not quantized: {error}", notes)
     before, after = model_bytes(model), model_bytes(result)

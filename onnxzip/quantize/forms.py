@@ -28,9 +28,9 @@ TOKEN_RANK = 3
 """Activations of this rank and more are sequences of tokens."""
 
 
-def token_sites(model: ir.Model, plan: QuantPlan) -> dict[str, tuple[PlannedNode, ...]]:
-    """The sites that may take another form, by tensor, with their readers."""
-    nodes, shapes = find_nodes(model, plan), Shapes(model)
+def token_sites(model: ir.Model, plan: QuantPlan, shapes: Shapes | None = None) -> dict[str, tuple[PlannedNode, ...]]:
+    """The sites that may take another form, by tensor, with their readers. `shapes`: of the model, where they are known."""
+    nodes, shapes = find_nodes(model, plan), shapes or Shapes(model)
     readers: dict[str, list[PlannedNode]] = {}
     weights: dict[str, int] = {}
     for planned in plan.nodes:

@@ -8,8 +8,8 @@ What each role of a planned node means:
  5. token        (a MatMul) reads its weights through DequantizeLinear(int8), its activation x as DQ(Q(x / m)) with m = max |x| of each
                  row, and its result is multiplied by m: one scale for each token, in standard operators. A smoothed x is divided
                  by its factors first.
- 6. stored       reads its weights through DequantizeLinear(int8, or uint4 in blocks), and computes in float. Weights that only Gemms with
-                 transB read are stored transposed: onnxruntime makes MatMulNBits of DQ and MatMul, or of DQ and Gemm without transB.
+ 6. stored       reads its weights through DequantizeLinear(int8, or uint4 in blocks), a Conv for onnxruntime's CPU through what runs once (`at_load`),
+                 and computes in float. Weights that only Gemms with transB read are stored transposed: onnxruntime makes MatMulNBits of DQ and MatMul, or DQ and Gemm.
  7. table        Gather(float table, i) becomes a Gather of integers, scaled afterwards (`onnxzip.quantize.tables`).
  8. join, pass   read their activations through the DQ of their sites.
  9. biased       reads what it multiplies through the DQ of sites, its bias through DequantizeLinear(int32) in the scale of the product.
@@ -17,8 +17,7 @@ Each site gets one QuantizeLinear and one DequantizeLinear in its own graph, and
 
 All is put into the graph, main or body, in which the planned node stands. Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once in a graph; the zero points of
 weights and biases, all 0, are omitted unless the plan asks for them (DequantizeLinear defaults to 0); new names are short.
-Zero points of activations are written even when they are 0, and scalars are scalars, not vectors of one: without the one
-onnxruntime 1.32 does not fuse MaxPool and Gemm, without the other not Add.
+Zero points of activations are written even when they are 0, and scalars are scalars, not vectors of one: without the one onnxruntime 1.32 does not fuse MaxPool and Gemm, without the other not Add.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
 from onnxzip.model.edit import Names, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
+from onnxzip.quantize.at_load import at_load, made_at_load
 from onnxzip.quantize.constants import Constants
 from onnxzip.quantize.fit import find_nodes, find_sites
 from onnxzip.quantize.graphs import dequantize_again, graph_of, owner, place, replace_output, set_input, sweep
@@ -43,15 +43,18 @@ from onnxzip.quantize.qparams import QParams, bias_scales, quantize_activation, 
 from onnxzip.quantize.rescale import rescaled
 from onnxzip.quantize.schema import PlannedNode, QuantPlan, Site
 from onnxzip.quantize.tables import by_row, packed_table, rows_of_4, rows_of_8
-from onnxzip.quantize.targets import target_row
+from onnxzip.quantize.targets import BLOCK_IR, needed_opset, target_row
 from onnxzip.quantize.tokens import normalized, smoothed
-from onnxzip.quantize.weights import IntegerWeight, bias_of, integer_weights, row_of, site_of, table_ranks, transposed
-
-PER_AXIS_OPSET = 13
-"""First opset whose DequantizeLinear has an axis."""
-
-BLOCK_OPSET, BLOCK_IR = 21, 10
-"""First opset whose DequantizeLinear has blocks, and first version of the format that has 4-bit integers."""
+from onnxzip.quantize.weights import (
+    IntegerWeight,
+    Nearest,
+    bias_of,
+    integer_weights,
+    row_of,
+    site_of,
+    table_ranks,
+    transposed,
+)
 
 BIASED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
@@ -62,8 +65,13 @@ READERS = frozenset({"conv", "gemm", "matmul", "token", "join", "pass", "biased"
 """Roles that read quantized activations."""
 
 
-def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
+def insert(model: ir.Model, plan: QuantPlan, nearest: Nearest | None = None) -> ir.Model:
     """A quantized copy of `model`, its opset raised to the target's (13 mostly, 21 for blocks). A plan without nodes gives a plain copy.
+
+    Args:
+        model: the float model of the plan.
+        plan: the plan.
+        nearest: weights of this model that were rounded before; what is new is added.
 
     Raises:
         UsageError: the plan does not fit the model; the node or tensor is named.
@@ -73,25 +81,25 @@ def insert(model: ir.Model, plan: QuantPlan) -> ir.Model:
         return model.clone()
     result = rescaled(model, plan.equalized)
     blocks = any(w.block for w in plan.weights)
-    least = BLOCK_OPSET if blocks else PER_AXIS_OPSET
-    result = raise_opset(result, max(least, target_row(plan.target).min_opset))
+    result = raise_opset(result, needed_opset(plan.target, blocks=blocks))
     result.ir_version = max(result.ir_version, BLOCK_IR if blocks else 0)
-    _Inserter(result, plan).run()
+    _Inserter(result, plan, nearest).run()
     return result
 
 
 class _Inserter:
     """The state of one insertion: the graph, what the plan's names stand for in it, and what is stored already."""
 
-    def __init__(self, model: ir.Model, plan: QuantPlan) -> None:
+    def __init__(self, model: ir.Model, plan: QuantPlan, nearest: Nearest | None) -> None:
         self.graph, self.plan, self.names, self.opset = model.graph, plan, Names(model), opset_of(model)
         self.graphs = (model.graph, *model.graph.subgraphs())
         self.nodes = find_nodes(model, plan)
         self.values = find_sites(model, plan)
         self.sites = {s.tensor: s for s in plan.sites if s.readers != FACTOR}
         self.row = target_row(plan.target)
-        self.weights = integer_weights(plan, self.nodes, self.row)
+        self.weights = integer_weights(plan, self.nodes, self.row, nearest)
         self.turned = transposed(plan, self.nodes)
+        self.at_load = at_load(plan, self.row)
         self.ranks = table_ranks(model, plan, self.nodes)
         self.constants = Constants(self.names)
         self.dequantized: dict[tuple[ir.Graph, str], ir.Value] = {}
@@ -121,6 +129,8 @@ class _Inserter:
 
     def _weight(self, entry: PlannedNode, node: ir.Node) -> None:
         turned, key = entry.weight in self.turned, (graph_of(node), entry.weight)
+        if key not in self.dequantized and entry.weight in self.at_load:
+            self.dequantized[key] = made_at_load(node, self.weights[entry.weight][1], self.constants, self.names)
         if key not in self.dequantized:
             weight = self.weights[entry.weight][1]
             zeros: NDArray[np.generic] | None = weight.zeros

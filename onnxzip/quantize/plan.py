@@ -27,6 +27,7 @@ from onnxzip.quantize.everywhere import overflowing
 from onnxzip.quantize.groups import Group
 from onnxzip.quantize.inside import left_inside
 from onnxzip.quantize.kernels import Kernel
+from onnxzip.quantize.known import Known
 from onnxzip.quantize.placement import place
 from onnxzip.quantize.qparams import QParams, activation_qparams
 from onnxzip.quantize.ranges import Held, TensorStatistics, check_method, clip_range
@@ -37,9 +38,6 @@ from onnxzip.quantize.targets import target_row
 
 WEIGHTS_ONLY = "weights"
 """The method of a plan without activations: no ranges are chosen."""
-
-Clips = dict[tuple[object, ...], tuple[float, float]]
-"""Ranges by tensors, method and grid."""
 
 
 def observe(model: ir.Model, target: str, keep_float: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -64,7 +62,7 @@ def make_plan(
     methods: Mapping[str, str] = MappingProxyType({}),
     keep_float: tuple[str, ...] = (),
     keep: Mapping[ir.Node, str] = MappingProxyType({}),
-    clips: Clips | None = None,
+    known: Known | None = None,
 ) -> QuantPlan:
     """Decide what is quantized and how.
 
@@ -76,7 +74,7 @@ def make_plan(
         methods: tensors whose ranges are chosen in another way; of those that share a scale the first one counts.
         keep_float: patterns of nodes that stay float (`onnxzip.quantize.selectors`).
         keep: further nodes that do, each with the reason.
-        clips: ranges that were chosen from the same statistics before; new ones are added.
+        known: what plans of the same model, target and statistics came to before; what is new is added.
 
     Returns:
         The plan. It has no nodes, and says why, when there is nothing to quantize.
@@ -86,13 +84,15 @@ def make_plan(
     """
     row, kept = target_row(target), select(model, keep_float) | dict(keep)
     check_method(method)
-    clips = {} if clips is None else clips
+    known = Known(model, row) if known is None else known
     if reason := already_quantized(model):
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
-        placement = place(model, row, kept)
-        qparams, bad = _qparams(placement.groups, statistics, method, row, methods, clips)
-        narrowed, _ = _qparams(placement.narrowed, statistics, method, row, methods, clips)  # bad where the above are
+        placement = known.placed(kept)
+        qparams, bad = _qparams(placement.groups, statistics, method, methods, known, partial=bool(kept))
+        narrowed, _ = _qparams(
+            placement.narrowed, statistics, method, methods, known, partial=bool(kept)
+        )  # bad where the above are
         misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
         if not misfits:
             break
@@ -129,11 +129,16 @@ def _qparams(
     groups: tuple[Group, ...],
     statistics: Mapping[str, TensorStatistics],
     method: str,
-    row: TargetRow,
     methods: Mapping[str, str],
-    clips: Clips,
+    known: Known,
+    *,
+    partial: bool,
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
-    """Scale and zero point of every quantized value, or why it has none."""
+    """Scale and zero point of every quantized value, or why it has none.
+
+    `partial`: nodes stay float that the model was looked at without, so that others may read what nobody looked at.
+    """
+    row = known.row
     found: dict[ir.Value, QParams] = {}
     bad: dict[ir.Value, str] = {}
     for group in groups:
@@ -143,9 +148,13 @@ def _qparams(
             continue
         sources = _looked_at(group.sources, statistics, row)
         constants = {s.name or "": Held(content) for s in sources if (content := array(s)) is not None}
-        known = {**statistics, **constants}
+        seen = {**statistics, **constants}
         names = [s.name or "" for s in sources]
-        if missing := next((n for n in names if n not in known), None):
+        missing = next((n for n in names if n not in seen), None)
+        if missing is not None and partial:
+            bad.update(dict.fromkeys(group.values, f"tensor {missing!r} cannot be quantized: it was not looked at"))
+            continue
+        if missing is not None:
             raise UsageError(
                 f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
             )
@@ -153,9 +162,9 @@ def _qparams(
         try:
             chosen = "minmax" if whole else methods.get(group.values[0].name or "", method)
             key = (*names, chosen, grid)
-            if key not in clips or whole:
-                clips[key] = clip_range([known[n] for n in names], chosen, grid)
-            low, high = clips[key]
+            if key not in known.clips or whole:
+                known.clips[key] = clip_range([seen[n] for n in names], chosen, grid)
+            low, high = known.clips[key]
         except ValueError as error:
             bad.update(dict.fromkeys(group.values, f"tensor {names[0]!r} cannot be quantized: {error}"))
             continue

@@ -23,11 +23,13 @@ from onnxzip.quantize.entrance import first_of, is_narrow, weight_bytes
 from onnxzip.quantize.evidence import Evidence
 from onnxzip.quantize.forms import forms, token_sites, with_forms
 from onnxzip.quantize.insert import insert
+from onnxzip.quantize.known import Known, remembered
 from onnxzip.quantize.outcome import figures, output_error
-from onnxzip.quantize.plan import Clips, make_plan
+from onnxzip.quantize.plan import make_plan
 from onnxzip.quantize.refine import Fitted, refine
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import Equalized, QuantPlan
+from onnxzip.quantize.sequential import with_sequential
 from onnxzip.quantize.settle import settle
 from onnxzip.quantize.smooth import Form
 from onnxzip.quantize.stored import with_stored
@@ -67,6 +69,14 @@ ENTRANCE_SHARE = 0.02
 ENTRANCE = "kept float: the outputs gain by it, it is small, and no faster in integers"
 
 
+Key = tuple[object, ...]
+
+
+def _key(recipe: Recipe) -> Key:
+    """What tells recipes apart."""
+    return recipe.method, tuple(recipe.keep.items()), tuple(recipe.ranges.items()), recipe.stored
+
+
 class Recipes:
     """Makes plans for one model, and remembers what they have in common.
 
@@ -87,8 +97,9 @@ class Recipes:
         self.model, self.row = model, row
         self._evidence, self._equalized = evidence, equalized
         self._fitted: Fitted = {}
-        self._clips: Clips = {}
-        self._last: tuple[tuple[object, ...], QuantPlan, ir.Model] | None = None
+        self._known = Known(model, row)
+        self._plans: dict[Key, QuantPlan] = {}
+        self._last: tuple[Key, QuantPlan, ir.Model] | None = None
         self._forms: dict[str, Form] = {}
         self._level = "all" if row.placement == "kernels" else "none"  # this runtime's fusions are not the target's
 
@@ -97,7 +108,7 @@ class Recipes:
         statistics, row = self._evidence.statistics, self.row.name
         method, ranges = recipe.method, recipe.ranges
         return make_plan(
-            self.model, statistics, row, method=method, methods=ranges, keep=recipe.keep, clips=self._clips
+            self.model, statistics, row, method=method, methods=ranges, keep=recipe.keep, known=self._known
         )
 
     def same_ranges(self, one: Recipe, other: Recipe) -> bool:
@@ -106,9 +117,12 @@ class Recipes:
 
     def _formed(self, recipe: Recipe) -> QuantPlan:
         """The plan before what is fitted."""
+        return remembered(self._plans, _key(recipe), lambda: self._form(recipe))
+
+    def _form(self, recipe: Recipe) -> QuantPlan:
         plan = self._draft(recipe)
         if self.row.tokens:
-            sites = token_sites(self.model, plan)
+            sites = token_sites(self.model, plan, self._known.shapes)
             new = {tensor: own for tensor, own in sites.items() if tensor not in self._forms}
             self._forms |= forms(self.model, new, self._evidence.rows)
             plan = with_forms(plan, sites, {t: f for t, f in self._forms.items() if t in sites})
@@ -116,28 +130,39 @@ class Recipes:
 
     def plan(self, recipe: Recipe) -> QuantPlan:
         """The plan of a recipe."""
-        return refine(self.model, self._formed(recipe), self.row, self._evidence.moments, self._fitted)
+        formed, moments = self._formed(recipe), self._evidence.moments
+        return refine(self.model, formed, self.row, moments, self._fitted, self._known.nearest)
 
     def make(self, recipe: Recipe) -> tuple[QuantPlan, ir.Model]:
         """The plan, and the model that it makes; the last one is remembered."""
-        key = (recipe.method, tuple(recipe.keep), tuple(recipe.ranges.items()), recipe.stored)
+        key = _key(recipe)
         if self._last is None or self._last[0] != key:
-            plan = self.plan(recipe)
-            self._last = key, plan, insert(self.model, plan)
+            plan, self._last = self.plan(recipe), None  # one model at a time
+            self._last = key, plan, insert(self.model, plan, self._known.nearest)
         return self._last[1:]
 
-    def settled(self, recipe: Recipe) -> tuple[QuantPlan, tuple[Finding, ...]]:
-        """The plan, with more nodes kept float where the runtime would not run them as planned; and what was found.
+    def settled(self, recipe: Recipe) -> tuple[QuantPlan, ir.Model | None, tuple[Finding, ...]]:
+        """The plan, with more nodes kept float where the runtime would not run them as planned; the model that it makes; and what was found.
 
-        Only onnxruntime's own providers can be asked here.
+        Only onnxruntime's own providers can be asked here. The model is None where the plan is for the model before it was equalized.
         """
         if self.row.placement != "kernels":
-            return self._whole(self.plan(recipe)), ()
-        settled = settle(lambda keep: self.make(dataclasses.replace(recipe, keep=keep)), self.model, recipe.keep)
-        return self._whole(settled.plan), settled.findings
+            plan, model = self.make(recipe)
+            findings: tuple[Finding, ...] = ()
+        else:
+            settled = settle(lambda keep: self.make(dataclasses.replace(recipe, keep=keep)), self.model, recipe.keep)
+            plan, model, findings = settled.plan, settled.model, settled.findings
+        if self._equalized:
+            return dataclasses.replace(plan, equalized=self._equalized), None, findings
+        return plan, model, findings
 
-    def _whole(self, plan: QuantPlan) -> QuantPlan:
-        return dataclasses.replace(plan, equalized=self._equalized)
+    def corrected(
+        self, plan: QuantPlan, made: ir.Model | None, data: Iterable[Batch], observer: Observer = SILENT
+    ) -> tuple[QuantPlan, ir.Model | None, tuple[str, ...]]:
+        """A settled plan and its model with biases that were corrected in sequence, where that pays; and what was done, if anything."""
+        answers = self._evidence.answers
+        found, did = with_sequential(self.model, plan, answers, data, level=self._level, observer=observer)
+        return (found, None, did) if did else (plan, made, ())
 
     @property
     def batches(self) -> int:
@@ -148,9 +173,11 @@ class Recipes:
         """The output error of a quantized model on the batches that were seen, or on each so many-th of them."""
         return output_error(model, self._evidence.answers, data, self._level, observer, every)
 
-    def figures(self, model: ir.Model, data: Iterable[Batch]) -> tuple[OutputMetrics, ...]:
+    def figures(
+        self, model: ir.Model, data: Iterable[Batch], class_axis: int | None = None
+    ) -> tuple[OutputMetrics, ...]:
         """What a verdict would be given on, on the batches that were seen."""
-        return figures(model, self._evidence.answers, data, self._level)
+        return figures(model, self._evidence.answers, data, self._level, class_axis)
 
     def best(
         self, keep: Mapping[ir.Node, str], data: Iterable[Batch], observer: Observer = SILENT
@@ -173,7 +200,12 @@ class Recipes:
     def _entrance(
         self, recipe: Recipe, error: float, data: Iterable[Batch], observer: Observer
     ) -> tuple[Recipe, float]:
-        """The recipe with the first Convs float, where that pays and nothing else has to be float because of it."""
+        """The recipe with the first Convs float, where that pays and nothing else has to be float because of it.
+
+        What is no faster in integers is known of this runtime's kernels alone.
+        """
+        if self.row.placement != "kernels":
+            return recipe, error
         before = self._formed(recipe)
         first = [n for n in first_of(self.model, {p.output for p in before.nodes if p.role == "conv"}) if is_narrow(n)]
         weights = (constant(self.model.graph.initializers.get(w.initializer)) for w in before.weights)

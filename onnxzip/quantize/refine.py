@@ -29,7 +29,7 @@ from onnxzip.quantize.packed import pack, unpack
 from onnxzip.quantize.pairs import partners
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import PlannedNode, QuantPlan
-from onnxzip.quantize.weights import IntegerWeight, float_weight, integer_weights, site_of
+from onnxzip.quantize.weights import IntegerWeight, Nearest, float_weight, integer_weights, site_of
 
 LAYERS = frozenset({"conv", "gemm", "matmul", "token", "stored"})
 """Roles of nodes that sum up products of weights."""
@@ -59,7 +59,12 @@ Fitted = dict[tuple[str, bytes, str], tuple[str, str]]
 
 
 def refine(
-    model: ir.Model, plan: QuantPlan, row: TargetRow, moments: Mapping[str, Moments], fitted: Fitted | None = None
+    model: ir.Model,
+    plan: QuantPlan,
+    row: TargetRow,
+    moments: Mapping[str, Moments],
+    fitted: Fitted | None = None,
+    nearest: Nearest | None = None,
 ) -> QuantPlan:
     """The plan with roundings and biases for the layers that moments are given of; earlier ones are replaced.
 
@@ -69,17 +74,17 @@ def refine(
         row: its target.
         moments: of what a layer reads, by the layer's output (see `look_at`).
         fitted: what was fitted before to the same model and moments; what is new is added.
+        nearest: what was rounded before of the same model; what is new is added.
     """
     plan = _bare(plan, moments)
     nodes = find_nodes(model, plan)
-    weights = integer_weights(plan, nodes, row)
+    weights = integer_weights(plan, nodes, row, nearest)
     sites = {s.tensor: s for s in plan.sites}
     readers = _readers(plan)
     roundings, biases = dict[str, str](), dict[str, str]()
     cache = {} if fitted is None else fitted
     for planned in plan.nodes:
-        seen = moments.get(planned.output)
-        if seen is None or readers[planned.weight] != 1:
+        if planned.output not in moments or readers[planned.weight] != 1:
             continue
         node, (value, weight) = nodes[planned.output], weights[planned.weight]
         content = float_weight(value, node, sites)
@@ -90,7 +95,7 @@ def refine(
         layer = _Layer(node, planned, _holder(node, planned, plan), weight, content)
         key = (planned.weight, weight.scales.tobytes(), "" if site is None else site.smooth)
         if key not in cache:
-            cache[key] = _refined(layer, seen, smooth, row)
+            cache[key] = _refined(layer, moments[planned.output], smooth, row)
         roundings[planned.weight], bias = cache[key]
         if layer.holder:
             biases[layer.holder] = bias
@@ -106,10 +111,13 @@ def _refined(layer: _Layer, seen: Moments, smooth: Numbers | None, row: TargetRo
     factors = np.ones(rows.shape[-1]) if smooth is None else smooth
     codes = nearest = to_rows(layer.weight.codes, axis, groups).astype(np.int16)
     if seen.count and not seen.diagonal:
-        square = np.stack([seen.covariance(g, centred=bool(layer.holder)) for g in range(groups)])
+        square = seen.covariances(centred=bool(layer.holder))
+        if smooth is not None:
+            square /= smooth[:, None]
+            square /= smooth
+        drawn_in(square, seen.count, out=square)
         partner = partners(layer.node, layer.content.shape, axis) if layer.weight.entry.pairs else None
-        square = drawn_in(square / np.outer(factors, factors), seen.count)
-        rounded = round_rows(rows, square, scales, weight_max=row.weight_max, partner=partner)
+        rounded = round_rows(rows, square, scales, weight_max=row.weight_max, partner=partner, overwrite=True)
         codes = nearest + np.clip(rounded - nearest, -127, 127)  # what a plan can hold; more would make no sense
     off = rows - codes * scales[:, :, None].astype(np.float64)
     bias = (off @ (mean / factors)[:, :, None]).reshape(-1)

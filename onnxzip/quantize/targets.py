@@ -13,6 +13,12 @@ from onnxzip.quantize.qparams import Grid
 from onnxzip.quantize.row import TargetRow
 from onnxzip.runtime import sums_saturate
 
+PER_AXIS_OPSET = 13
+"""First opset whose DequantizeLinear has an axis."""
+
+BLOCK_OPSET, BLOCK_IR = 21, 10
+"""First opset whose DequantizeLinear has blocks, and first version of the format that has 4-bit integers."""
+
 CPU = TargetRow(
     name="cpu",
     activation=Grid(("uint8",)),
@@ -237,3 +243,8 @@ def target_row(name: str) -> TargetRow:
     if name not in TARGETS:
         raise UsageError(f"target {name!r} is not known: choose one of {', '.join(TARGETS)}")
     return TARGETS[name]
+
+
+def needed_opset(target: str, *, blocks: bool = False) -> int:
+    """The opset that a quantized model for a target has at least; `blocks`: with weights of 4 bits."""
+    return max(BLOCK_OPSET if blocks else PER_AXIS_OPSET, target_row(target).min_opset)

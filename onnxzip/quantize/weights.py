@@ -39,8 +39,12 @@ class IntegerWeight:
     zeros: NDArray[np.uint8] | None = None
 
 
+Nearest = dict[tuple[object, ...], tuple[NDArray[np.float32], NDArray[np.int8]]]
+"""Scales and the nearest integers by weight, smoothing and scales, so that plans that differ elsewhere do not round them again."""
+
+
 def integer_weights(
-    plan: QuantPlan, nodes: Mapping[str, ir.Node], row: TargetRow
+    plan: QuantPlan, nodes: Mapping[str, ir.Node], row: TargetRow, known: Nearest | None = None
 ) -> dict[str, tuple[ir.Value, IntegerWeight]]:
     """Every weight of the plan in integers, by name, with the float value it stands for.
 
@@ -48,6 +52,7 @@ def integer_weights(
         plan: the plan.
         nodes: the planned nodes of the model, by output.
         row: the plan's target.
+        known: what was rounded before of the same model, for the same target; what is new is added.
 
     Raises:
         UsageError: a weight is not a float32 constant of the model, or its axis does not exist.
@@ -68,13 +73,19 @@ def integer_weights(
             floor = bias_floor(bias.reshape(-1), site.scale, row.bias_max)
             floors[planned.weight] = np.maximum(floors.get(planned.weight, 0.0), floor)
     readers = {p.weight: nodes[p.output] for p in plan.nodes if p.weight and p.role != "table"}
-    found = {}
+    cache, found = {} if known is None else known, {}
     for name, value in values.items():
-        content, reader = float_weight(value, readers.get(name), sites), readers.get(name)
-        if entries[name].block:
-            found[name] = (value, block_weight(content, entries[name]))
-        else:
-            found[name] = (value, _integers(content, entries[name], reader, floors.get(name), row))
+        entry, reader = entries[name], readers.get(name)
+        content = float_weight(value, reader, sites)
+        if entry.block:
+            found[name] = (value, block_weight(content, entry))
+            continue
+        scales = weight_scales(content, entry.axis, row.weight_max, floors.get(name))
+        site = None if reader is None else site_of(reader, sites)
+        key = (name, entry.axis, entry.half, entry.pairs, "" if site is None else site.smooth, scales.tobytes())
+        if key not in cache:
+            cache[key] = _nearest(content, entry, reader, scales, row)
+        found[name] = (value, _integers(*cache[key], entry, row))
     return found
 
 
@@ -148,31 +159,32 @@ def _weight_of(node: ir.Node, planned: PlannedNode, entries: Mapping[str, Weight
     return value
 
 
-def _integers(
-    content: NDArray[np.float32],
-    entry: Weight,
-    reader: ir.Node | None,
-    floor: NDArray[np.float64] | None,
-    row: TargetRow,
-) -> IntegerWeight:
-    scales = weight_scales(content, entry.axis, row.weight_max, floor)
+def _nearest(
+    content: NDArray[np.float32], entry: Weight, reader: ir.Node | None, scales: NDArray[np.float32], row: TargetRow
+) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Scales and the nearest integers, neighbours drawn in where they share 16 bits."""
     if entry.half:
         scales = rounded_up(scales)
     partner = partners(reader, content.shape, entry.axis) if entry.pairs and reader is not None else None
     if partner is None or reader is None:
-        codes = quantize_weight(content, scales, entry.axis, row.weight_max).astype(np.int16)
-    else:
-        groups = groups_of(reader)
-        rows = to_rows(content, entry.axis, groups)
-        flat = rows.reshape(-1, rows.shape[-1])
-        scales = safe_scales(flat, scales, partner, row.weight_max)
-        nearest = np.clip(np.rint(flat / scales[:, None]), -row.weight_max, row.weight_max)
-        codes = from_rows(draw_in(nearest, partner).reshape(rows.shape), content.shape, entry.axis)
-    if entry.rounding:
-        codes = codes + unpack(entry.rounding, np.int8, content.shape, f"the rounding of weight {entry.initializer!r}")
-        if abs(codes).max() > row.weight_max:
-            raise UsageError(f"the rounding of weight {entry.initializer!r} of the plan leaves the range of int8")
-    return IntegerWeight(codes.astype(np.int8), scales, entry)
+        return scales, quantize_weight(content, scales, entry.axis, row.weight_max)
+    rows = to_rows(content, entry.axis, groups_of(reader))
+    flat = rows.reshape(-1, rows.shape[-1])
+    scales = safe_scales(flat, scales, partner, row.weight_max)
+    nearest = np.clip(np.rint(flat / scales[:, None]), -row.weight_max, row.weight_max)
+    codes = from_rows(draw_in(nearest, partner).reshape(rows.shape), content.shape, entry.axis)
+    return scales, codes.astype(np.int8)
+
+
+def _integers(scales: NDArray[np.float32], codes: NDArray[np.int8], entry: Weight, row: TargetRow) -> IntegerWeight:
+    """A weight with what the plan adds to its nearest integers."""
+    if not entry.rounding:
+        return IntegerWeight(codes, scales, entry)
+    name = entry.initializer
+    rounded = codes + unpack(entry.rounding, np.int8, codes.shape, f"the rounding of weight {name!r}").astype(np.int16)
+    if abs(rounded).max() > row.weight_max:
+        raise UsageError(f"the rounding of weight {name!r} of the plan leaves the range of int8")
+    return IntegerWeight(rounded.astype(np.int8), scales, entry)
 
 
 def rounded_up(scales: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onnxzip.checked import problems
 from onnxzip.explored import Exploration, Point
 from onnxzip.report.words import decibels, share, size
 
@@ -69,7 +68,7 @@ def remarks(record: Exploration) -> Iterator[str]:
             told.setdefault(note, []).append(point.name)
         if point.verdict is None or point.same_as is not None:
             continue
-        for problem in (*problems(point.verdict), *point.verdict.warnings):
+        for problem in (*point.verdict.problems, *point.verdict.warnings):
             told.setdefault(problem, []).append(point.name)
     yield from (f"{', '.join(names)}: {note}" for note, names in told.items())
 

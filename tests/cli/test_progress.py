@@ -93,11 +93,11 @@ def compare(*args: str, **kwargs):
 def test_a_pipe_gets_lines_and_quiet_gets_nothing():
     run = compare(capture_output=True, text=True)
     told = [re.sub(r"\d+\.\d s$", "T s", line) for line in run.stderr.splitlines()]
-    count = told[-1].split()[1]
+    count = told[1].split()[3]
     assert told == [
         "load both models: T s",
         f"run the original: {count} of {count}, T s",
-        f"compare: {count} of {count}, T s",
+        f"compare with the original: {count} of {count}, T s",
     ]
     assert "run the original" not in run.stdout
     run = compare("--quiet", capture_output=True, text=True)

@@ -95,7 +95,7 @@ def test_a_matmul_stays_float_where_storing_would_cost_what_was_gained() -> None
 
 
 def test_convs_that_the_search_leaves_float_are_not_stored() -> None:
-    """Outside MatMul there is no kernel for it: the weights would be dequantized at every run."""
+    """A compiler need not fold what makes float weights of integers: they would be dequantized at every run."""
     from tests.quantize.test_search import loud, net
 
     before, data = net(), loud()
@@ -121,7 +121,7 @@ def test_weights_become_a_quarter_and_cost_the_rounding_of_the_weights_only(tmp_
 
 def test_the_runtime_is_content_with_it() -> None:
     made, _, recipe = float_and_stored(net())
-    plan, findings = made.settled(recipe)
+    plan, _, findings = made.settled(recipe)
     assert plan == made.plan(recipe)
     assert not any(f.at_fault for f in findings)
 

@@ -8,7 +8,7 @@ import pytest
 from onnxzip.model.constants import array, constant
 from onnxzip.model.opset import opset_of
 from onnxzip.quantize import TARGETS, insert
-from onnxzip.quantize.insert import PER_AXIS_OPSET
+from onnxzip.quantize.targets import PER_AXIS_OPSET
 from tests.helpers.graphs import model, op_types
 from tests.quantize import rules
 from tests.quantize.audit import conv_net, dense, normal, plan_of
