@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import onnx
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from onnxzip import exploration, ledger
 from onnxzip.cli.main import app
+from onnxzip.config import Budget
 from onnxzip.trials import TRIALS, Trial
 from onnxzip.validate.speed import measure_speed
 
@@ -100,3 +103,12 @@ def test_a_plot_without_matplotlib_is_refused_before_any_work(tmp_path, monkeypa
     result = onnxzip("explore", DIGITS, "-c", DATA, "--plot", tmp_path / "plot.svg")
     assert result.exit_code == 2
     assert "pip install 'onnxzip[report]'" in result.stderr
+
+
+def test_every_limit_of_optimize_is_one_of_explore():
+    commands = typer.main.get_command(app).commands
+    limits = {f.name for f in dataclasses.fields(Budget)}
+    names = {
+        command: {p.name.replace("min_sqnr", "min_sqnr_db") for p in commands[command].params} for command in commands
+    }
+    assert limits & names["optimize"] == limits & names["explore"] == limits
