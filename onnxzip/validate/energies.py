@@ -9,16 +9,22 @@ candidate's own value; sums over all elements, or over those of one channel:
 
 n = R² / Σ (t - s)^4 says how many elements share the rounding: where a few have nearly all of it, it is by luck what it is.
 
-Elements beyond 1e8 are masks: they must be equal within 1e-3 and do not count.
+Elements beyond 1e8 are masks: they must be equal within 1e-3, or as large as float16 allows, and do not count.
 
 A segment is suspect where B > L as a whole, or in a channel: along axis 1, or along the last axis. Where rounding is coarse (R above 10^-8 A: codes
 of few bits, halves) a channel may be off by its luck with a few codes, so it is suspect only where B > A / 2 too, and where B is more than L of the whole value
 by the number of elements: a channel that has lost its numbers (a scale doubled, a sign turned) has B of A or more. Operators that compute in integers without DequantizeLinear have no twin; they are allowed B = A / 10.
+
+A suspect segment is grave, so that it may fail a candidate, where no honest way of making it comes to mind. S is the sum of a - s, n the number of elements:
+
+1. float       all but errors below 40 dB in every channel that are spread over channels (no channel holds 9/10): an approximated formula looks so;
+2. coarse      as a whole or in a channel, B - S² / n > 10 L and > A / 30 (15 dB): a constant of each channel aside, for biases are corrected on purpose.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,9 +42,31 @@ LOST = 0.5
 INTEGER = 0.1
 LUCK = 10.0
 MASK, NEAR = 1e8, 1e-3
+SMALLEST_MASK = 3e4
+"""In float16, which ends at 65504."""
 
-_ROWS = 6
-"""Sums of the signal, of the gathered, born and rounding errors, of the elements, and of the rounding errors to the fourth."""
+MARGIN, FLOOR = 10.0, 10**-1.5
+SPREAD, HELD, CHANNELS = 1e-4, 0.9, 4
+"""Of errors that are spread: relative to the signal of every channel; the part that one channel may hold; channels that are enough to tell."""
+
+OTHER = 0.5
+"""Labels of a lossy candidate that must differ."""
+
+_ROWS = 7
+"""Sums of the signal, of the gathered, born and rounding errors, of the elements, of the rounding errors to the fourth, and of the born errors themselves."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a segment is gravely off: one channel along an axis, or all of it (no axis), and the born error there."""
+
+    axis: int | None
+    index: int
+    error: float
+
+    def of(self, array: Array) -> Array:
+        """The elements of a value that lie there."""
+        return array if self.axis is None else np.take(array, self.index, self.axis)
 
 
 class Energies:
@@ -59,7 +87,7 @@ class Energies:
         with np.errstate(all="ignore"):
             rows, counted, alike = _rows(a, c, s, t)
         self._broken = self._broken or not alike
-        folded = [_folded(x) for x in (*rows, counted, rows[3] ** 2)]
+        folded = [_folded(x) for x in (*rows[:4], counted, rows[3] ** 2, rows[4])]
         self._take(None, np.stack([f.sum().reshape(1) for f in folded]))
         if a.ndim > 2:
             self._take(1, np.stack([f.sum(1) for f in folded]))
@@ -110,10 +138,61 @@ class Energies:
                 continue
             off = sums[2] > self._allowed(sums)
             if coarse:
-                off &= (sums[2] > LOST * sums[0]) & (sums[2] > self._allowed(whole)[0] / whole[4, 0] * sums[4])
+                off &= (sums[2] > LOST * sums[0]) & (sums[2] > self._share(sums))
             if off.any():
                 return True
-        return False
+        return self.grave(lossy=True) is not None
+
+    def grave(self, *, lossy: bool) -> Place | None:
+        """The place that is gravely off, or None; `lossy`: some part of the candidate is in other number formats than float32."""
+        if self._broken:
+            return Place(None, 0, math.inf)
+        whole = self._sums[None]
+        if not lossy:
+            exact = whole[2, 0] <= EXACT * whole[0, 0] and not any(
+                (s[2] > self._allowed(s)).any() for s in self._sums.values()
+            )
+            return None if exact or self._is_spread() else self._largest()
+        worst, found = 1.0, None
+        for axis, sums in self._sums.items():
+            error = self._without_constants() if axis is None else _without_constant(sums)
+            least = np.maximum.reduce([MARGIN * self._allowed(sums), FLOOR * sums[0], self._share(sums)])
+            ratio = np.divide(error, least, out=np.zeros_like(error), where=least > 0)
+            index = int(np.argmax(ratio))
+            if ratio[index] > worst:
+                worst, found = float(ratio[index]), Place(axis, index, float(sums[2, index]))
+        return found
+
+    def _largest(self) -> Place:
+        """The channel with the largest part of its signal lost."""
+        worst, found = 0.0, Place(None, 0, float(self._sums[None][2, 0]))
+        for axis, sums in self._sums.items():
+            ratio = np.divide(sums[2], self._allowed(sums), out=np.zeros_like(sums[2]), where=sums[2] > 0)
+            if axis is not None and ratio.max() > worst:
+                index = int(np.argmax(ratio))
+                worst, found = float(ratio[index]), Place(axis, index, float(sums[2, index]))
+        return found
+
+    def _is_spread(self) -> bool:
+        """Whether the error is small in every channel, and not that of one channel."""
+        whole = self._sums[None]
+        kept = self._share(whole)
+        for axis, sums in self._sums.items():
+            if (sums[2] > np.maximum(SPREAD * sums[0], kept / max(whole[4, 0], 1) * sums[4])).any():
+                return False
+            if axis is not None and sums.shape[1] >= CHANNELS and sums[2].max() > HELD * whole[2, 0]:
+                return False
+        return True
+
+    def _without_constants(self) -> Numbers:
+        """The born error of all, a constant of each channel aside, along the axis where that says most."""
+        sums = [_without_constant(s).sum() for axis, s in self._sums.items() if axis is not None]
+        return np.asarray([min(sums, default=float(_without_constant(self._sums[None])[0]))])
+
+    def _share(self, sums: Numbers) -> Numbers:
+        """What is allowed of the whole value, by the number of elements."""
+        whole = self._sums[None]
+        return np.asarray(self._allowed(whole)[0] / max(whole[4, 0], 1) * sums[4])
 
     def _allowed(self, sums: Numbers) -> Numbers:
         whole = self._sums[None]
@@ -124,14 +203,16 @@ class Energies:
 
 
 def _rows(a: Array, c: Array, s: Array, t: Array) -> tuple[list[Array], Array, bool]:
-    """Squares of the original and of the gathered, born and rounding errors; which elements count; whether the others are alike."""
+    """Squares of the original and of the gathered, born and rounding errors, and the born errors; which elements count; whether the others are alike."""
     sound = [np.isfinite(x) & (np.abs(x) <= MASK) for x in (a, c, s, t)]
     if all(x.all() for x in sound):
-        return [np.square(x) for x in (a, a - c, a - s, t - s)], np.ones(a.shape, np.bool_), True
+        return [*(np.square(x) for x in (a, a - c, a - s, t - s)), a - s], np.ones(a.shape, np.bool_), True
     counted = sound[0] & sound[2]
     alike = counted | (a == s) | (np.isnan(a) & np.isnan(s)) | (np.isfinite(a) & (np.abs(a - s) <= NEAR * np.abs(a)))
+    alike |= (np.abs(a) > MASK) & (np.abs(s) >= SMALLEST_MASK) & (np.sign(a) == np.sign(s))
     errors = [(a, counted), (a - c, counted & sound[1]), (a - s, counted), (t - s, counted & sound[3])]
-    return [np.square(np.where(kept, x, 0.0)) for x, kept in errors], counted, bool(alike.all())
+    kept = [np.where(places, x, 0.0) for x, places in errors]
+    return [*map(np.square, kept), kept[2]], counted, bool(alike.all())
 
 
 def _folded(x: Array) -> Numbers:
@@ -141,6 +222,12 @@ def _folded(x: Array) -> Numbers:
     if x.ndim == 2:
         return np.asarray(x.sum(0, keepdims=True, dtype=np.float64))
     return np.asarray(x.sum((0, *range(2, x.ndim - 1)), dtype=np.float64))
+
+
+def _without_constant(sums: Numbers) -> Numbers:
+    """The born error of channels, each less a constant; not in channels of one element, where a constant is all there is."""
+    count = np.maximum(sums[4], 1)
+    return np.asarray(np.where(count > 1, np.maximum(sums[2] - sums[6] ** 2 / count, 0), sums[2]))
 
 
 class Opaque:
@@ -180,6 +267,16 @@ class Opaque:
         if born.sqnr_db is not None:
             return born.sqnr_db < min(-10 * math.log10(EXACT), (twin.sqnr_db or 0.0) - 10 * math.log10(ROUNDING))
         return 1 - (born.agreement or 0.0) > ROUNDING * (1 - (twin.agreement or 0.0))
+
+    def grave(self, *, lossy: bool) -> Place | None:
+        """Likewise: all of it, where the candidate's own run is off as well, and in a lossy candidate most of it."""
+        gathered, born, twin = (s.result() for s in self._sums)
+        if not self.suspect or gathered.max_abs_error == 0:
+            return None
+        off = [1.0 if r.agreement is None else 1 - r.agreement for r in (gathered, born, twin)]
+        if lossy and not (min(off[:2]) > OTHER and off[2] < 1 - HELD):
+            return None
+        return Place(None, 0, math.inf)
 
 
 def _decibels(error: float, signal: float) -> float:

@@ -27,7 +27,8 @@ from onnxzip.records import LayerError
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.energies import Energies, Opaque
 from onnxzip.validate.matching import Pair, Side, match, regions
-from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, cut, has_halves, jittered, twin
+from onnxzip.validate.patching import Patching, fitted
+from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, INTEGER, cut, has_halves, is_lossy, jittered, twin
 from onnxzip.validate.taps import sketches, tapped
 from onnxzip.validate.undone import LEVELS, Found
 
@@ -49,16 +50,8 @@ PRUNED = 4
 FEW = 4
 """Layers below which most of them may be damaged."""
 
-_INTEGER = (
-    "QLinear",
-    "QGemm",
-    "QAttention",
-    "MatMulInteger",
-    "ConvInteger",
-    "DynamicQuantize",
-    "MatMulNBits",
-    "QEmbed",
-)
+MOST_BLAMED = 6
+"""Suspects, the worst first, that are looked at closely: one run each."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,7 @@ class _Looker:
         found: dict[str, Found] = {}
         for end in ends:
             inner = frozenset(o.name or "" for n in nodes[end][0] for o in n.outputs) - {end}
-            integer = any(n.op_type.startswith(_INTEGER) for n in nodes[end][0])
+            integer = any(n.op_type.startswith(INTEGER) for n in nodes[end][0])
             energies = Opaque(end) if end in self.opaque else Energies(integer=integer)
             found[names[end]] = Found(energies, inner, frozenset(nodes[end][1]))
         with self.observer.step("layers", len(ends)) as done:
@@ -142,7 +135,7 @@ class _Looker:
         for feed in self.feeds:
             wanted = list(dict.fromkeys([*(names[e] for e in group), *(names[c] for c in parts.inputs)]))
             original = self.before.run(feed, wanted)
-            given = {parts.inputs[c]: original[names[c]].astype(cuts[c]) for c in parts.inputs}
+            given = {parts.inputs[c]: fitted(original[names[c]], cuts[c]) for c in parts.inputs}
             given |= {s.name: feed[s.name] for s in first.inputs if s.name in feed}
             shaken = {
                 s.name: jittered(a, self.step, rng) if isinstance(a := given[s.name], np.ndarray) else a
@@ -172,6 +165,7 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
     pairs, found = _settled(looker)
     names = [p.name for p in pairs] + looker.opaque
     partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
+    blamed = _blamed(looker, {n: found[n] for n in names}, partner)
     pruned = set[str]()
     shares, layers = _shares({n: found[n].energies.born_db for n in names}), list[LayerError]()
     for name, nodes, _ in regions(original, names):
@@ -189,12 +183,24 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
                 born_db=energies.born_db,
                 explained_db=energies.explained_db,
                 share=shares[name],
-                suspect=energies.suspect,
+                suspect=energies.suspect or name in blamed,
+                guilty=name in blamed,
             )
         )
     order = {o.name: i for i, n in enumerate(original.graph) for o in n.outputs}
     layers.sort(key=lambda e: order[e.name])
     return Depth(tuple(layers), frozenset(pruned), _other_weights(layers, frozenset(pruned)))
+
+
+def _blamed(looker: _Looker, found: Mapping[str, Found], partner: Mapping[str, str]) -> set[str]:
+    """The suspects that are gravely off, and to blame beyond doubt."""
+    lossy = is_lossy(looker.candidate)
+    places = {n: place for n, f in found.items() if (place := f.energies.grave(lossy=lossy)) is not None}
+    worst = sorted(places, key=lambda n: math.inf if (db := found[n].energies.born_db) is None else db)[:MOST_BLAMED]
+    if not worst:
+        return set()
+    patching = Patching(looker.original, looker.candidate, looker.feeds, {n: partner[n] for n in worst})
+    return {n for n in worst if patching.is_to_blame(n, places[n])}
 
 
 def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:

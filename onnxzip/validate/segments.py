@@ -32,6 +32,18 @@ from onnxzip.model.walk import graphs_of, is_op
 
 FLOAT_STEP, HALF_STEP = 2.0**-20, 2.0**-9
 
+INTEGER = (
+    "QLinear",
+    "QGemm",
+    "QAttention",
+    "MatMulInteger",
+    "ConvInteger",
+    "DynamicQuantize",
+    "MatMulNBits",
+    "QEmbed",
+)
+"""How operators begin that compute in integers."""
+
 _CODES = frozenset(ir.DataType[n] for n in ("INT8", "UINT8", "INT4", "UINT4"))
 
 
@@ -71,13 +83,31 @@ def twin(segments: Segments, *, seed: int = 0) -> Segments:
     for graph in graphs_of(copy):
         for value in graph.initializers.values():
             _move(value, rng)
-    outputs = dict(segments.outputs)
+    return Segments(copy, segments.inputs, _skip_pairs(copy, segments.outputs))
+
+
+def unrounded(segments: Segments) -> Segments:
+    """A cut model without the rounding of activations (case 2 of the twin), its weights as they are."""
+    copy = segments.model.clone()
+    return Segments(copy, segments.inputs, _skip_pairs(copy, segments.outputs))
+
+
+def _skip_pairs(copy: ir.Model, names: Mapping[str, str]) -> dict[str, str]:
+    """Case 2, everywhere; the names of the outputs then."""
+    outputs = dict(names)
     for graph in graphs_of(copy):
         for node in tuple(graph):
             if _is_pair(node):
                 _skip(copy, node, outputs)
     _sweep(copy)
-    return Segments(copy, segments.inputs, outputs)
+    return outputs
+
+
+def is_lossy(model: ir.Model) -> bool:
+    """Whether a part of the model computes in, or is stored in, a format of fewer bits than float32."""
+    return has_halves(model) or any(
+        n.op_type.startswith((*INTEGER, "Dequantize", "Quantize")) for g in graphs_of(model) for n in g
+    )
 
 
 def has_halves(model: ir.Model) -> bool:
