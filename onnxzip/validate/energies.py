@@ -5,7 +5,7 @@ candidate's own value; sums over all elements, or over those of one channel:
 
     signal A = Σ a²     gathered G = Σ (a - c)²     born B = Σ (a - s)²     rounding R = Σ (t - s)²
 
-    allowed  L = 2 R (1 + 10 / n) + 10^-9 A + 10^-12 (A of the whole value, by the number of elements)      (90 dB, as exact rewriting keeps)
+    allowed  L = 2 R (1 + 10 / n) + 10^-9 A + 10^-12 (A of the whole value, by the number of elements)      (90 dB, as exact rewriting keeps; 60 dB where halves are)
 
 n = R² / Σ (t - s)^4 says how many elements share the rounding: where a few have nearly all of it, it is by luck what it is.
 
@@ -35,7 +35,7 @@ from onnxzip.validate.taps import Numbers
 Array = np.ndarray[Any, Any]
 
 ROUNDING = 2.0
-EXACT = 1e-9
+EXACT, HALVES = 1e-9, 1e-6
 TINY = 1e-12
 COARSE = 1e-8
 LOST = 0.5
@@ -72,8 +72,9 @@ class Place:
 class Energies:
     """Sums over batches for one float value."""
 
-    def __init__(self, *, integer: bool = False) -> None:
-        self._integer = integer
+    def __init__(self, *, integer: bool = False, halves: bool = False) -> None:
+        """`integer`: some operator computes in integers; `halves`: a part of the candidate is in float16."""
+        self._integer, self._exact = integer, HALVES if halves else EXACT
         self._sums: dict[int | None, Numbers] = {}
         self._broken = False
 
@@ -198,7 +199,7 @@ class Energies:
         whole = self._sums[None]
         mean = whole[0, 0] / max(whole[4, 0], 1)
         few = np.divide(sums[5], sums[3] ** 2, out=np.zeros_like(sums[5]), where=sums[3] > 0)
-        allowed = ROUNDING * sums[3] * (1 + LUCK * few) + EXACT * sums[0] + TINY * mean * sums[4]
+        allowed = ROUNDING * sums[3] * (1 + LUCK * few) + self._exact * sums[0] + TINY * mean * sums[4]
         return np.asarray(np.maximum(allowed, INTEGER * sums[0]) if self._integer else allowed)
 
 

@@ -30,7 +30,7 @@ from onnxzip.validate.matching import Pair, Side, match, regions
 from onnxzip.validate.patching import Patching, fitted
 from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, INTEGER, cut, has_halves, is_lossy, jittered, twin
 from onnxzip.validate.taps import sketches, tapped
-from onnxzip.validate.undone import LEVELS, Found
+from onnxzip.validate.undone import LEVELS, Found, is_victim
 
 MEMORY = 2**28
 """Bytes of one model's values that are held at a time, about."""
@@ -75,7 +75,8 @@ class _Looker:
     def __init__(self, original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observer: Observer) -> None:
         self.original, self.candidate, self.feeds, self.observer = original, candidate, feeds, observer
         self.sides = tuple(Side(m, sketches(m, feeds[0])) for m in (original, candidate))
-        self.step = HALF_STEP if has_halves(candidate) else FLOAT_STEP
+        self.halves = has_halves(candidate)
+        self.step = HALF_STEP if self.halves else FLOAT_STEP
         self.pairs = match(*self.sides)
         before, after = (side.sketches for side in self.sides)
         self.narrower = {n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)}
@@ -96,7 +97,7 @@ class _Looker:
         for end in ends:
             inner = frozenset(o.name or "" for n in nodes[end][0] for o in n.outputs) - {end}
             integer = any(n.op_type.startswith(INTEGER) for n in nodes[end][0])
-            energies = Opaque(end) if end in self.opaque else Energies(integer=integer)
+            energies = Opaque(end) if end in self.opaque else Energies(integer=integer, halves=self.halves)
             found[names[end]] = Found(energies, inner, frozenset(nodes[end][1]))
         with self.observer.step("layers", len(ends)) as done:
             for group in self._groups(ends, {e: nodes[e][1] for e in ends}, names):
@@ -183,7 +184,7 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
                 born_db=energies.born_db,
                 explained_db=energies.explained_db,
                 share=shares[name],
-                suspect=energies.suspect or name in blamed,
+                suspect=(energies.suspect and not is_victim(found[name])) or name in blamed,
                 guilty=name in blamed,
             )
         )

@@ -44,6 +44,8 @@ INTEGER = (
 )
 """How operators begin that compute in integers."""
 
+LOSSY = (*INTEGER, "DequantizeLinear", "QuantizeLinear")
+
 _CODES = frozenset(ir.DataType[n] for n in ("INT8", "UINT8", "INT4", "UINT4"))
 
 
@@ -130,9 +132,9 @@ def jittered(content: np.ndarray[Any, Any], step: float, rng: np.random.Generato
 def _move(value: ir.Value, rng: np.random.Generator) -> None:
     """Cases 1 and 3, for one initializer."""
     tensor = value.const_value
-    if tensor is None or tensor.size <= 1 or any(_is_zero_point(u.node, u.idx) for u in value.uses()):
+    if tensor is None or any(_is_zero_point(u.node, u.idx) for u in value.uses()):
         return
-    if tensor.dtype in _CODES:
+    if tensor.dtype in _CODES and tensor.size > 1:
         content = tensor.numpy()
         low, high = (-8, 7) if tensor.dtype == ir.DataType.INT4 else (0, 15)
         if tensor.dtype in (ir.DataType.INT8, ir.DataType.UINT8):

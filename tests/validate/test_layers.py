@@ -107,8 +107,12 @@ def test_number_formats_explain_their_errors_and_nothing_else(preset):
 
 def _is_scale(proto: onnx.ModelProto, name: str) -> bool:
     """Of the weights of a layer."""
-    kinds = {t.name: t.data_type for t in proto.graph.initializer}
-    return any(n.op_type == "DequantizeLinear" and n.input[1] == name and n.input[0] in kinds for n in proto.graph.node)
+    stored = {t.name for t in proto.graph.initializer}
+    stored |= {n.output[0] for n in proto.graph.node if n.op_type == "Cast" and n.input[0] in stored}
+    return any(
+        n.op_type in ("DequantizeLinear", "Mul") and n.input[1] == name and n.input[0] in stored
+        for n in proto.graph.node
+    )
 
 
 def test_a_doubled_scale_of_one_channel_is_found():
