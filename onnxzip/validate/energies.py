@@ -24,6 +24,7 @@ A suspect segment is grave, so that it may fail a candidate, where no honest way
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,14 +87,14 @@ class Energies:
             return
         a, c, s, t = (x.astype(np.float64) if x.dtype != np.float32 else x for x in arrays)
         with np.errstate(all="ignore"):
-            rows, counted, alike = _rows(a, c, s, t)
+            rows, counted, alike = _differences(a, c, s, t)
         self._broken = self._broken or not alike
-        folded = [_folded(x) for x in (*rows[:4], counted, rows[3] ** 2, rows[4])]
-        self._take(None, np.stack([f.sum().reshape(1) for f in folded]))
+        folded = _sums(rows, counted)
+        self._take(None, folded.sum((1, 2))[:, None])
         if a.ndim > 2:
-            self._take(1, np.stack([f.sum(1) for f in folded]))
+            self._take(1, folded.sum(2))
         if a.ndim > 1:
-            self._take(-1, np.stack([f.sum(0) for f in folded]))
+            self._take(-1, folded.sum(1))
 
     def _take(self, axis: int | None, sums: Numbers) -> None:
         """Sums by channel; axes of ragged batches are as long as the longest."""
@@ -203,26 +204,36 @@ class Energies:
         return np.asarray(np.maximum(allowed, INTEGER * sums[0]) if self._integer else allowed)
 
 
-def _rows(a: Array, c: Array, s: Array, t: Array) -> tuple[list[Array], Array, bool]:
-    """Squares of the original and of the gathered, born and rounding errors, and the born errors; which elements count; whether the others are alike."""
+def _differences(a: Array, c: Array, s: Array, t: Array) -> tuple[list[Array], Array | None, bool]:
+    """The original and the gathered, born and rounding errors, masks left out; which elements count (None: all); whether the masks are alike."""
+    if all(x.size == 0 or (x.max() <= MASK and x.min() >= -MASK) for x in (a, c, s, t)):
+        return [a, a - c, a - s, t - s], None, True
     sound = [np.isfinite(x) & (np.abs(x) <= MASK) for x in (a, c, s, t)]
-    if all(x.all() for x in sound):
-        return [*(np.square(x) for x in (a, a - c, a - s, t - s)), a - s], np.ones(a.shape, np.bool_), True
     counted = sound[0] & sound[2]
     alike = counted | (a == s) | (np.isnan(a) & np.isnan(s)) | (np.isfinite(a) & (np.abs(a - s) <= NEAR * np.abs(a)))
     alike |= (np.abs(a) > MASK) & (np.abs(s) >= SMALLEST_MASK) & (np.sign(a) == np.sign(s))
     errors = [(a, counted), (a - c, counted & sound[1]), (a - s, counted), (t - s, counted & sound[3])]
-    kept = [np.where(places, x, 0.0) for x, places in errors]
-    return [*map(np.square, kept), kept[2]], counted, bool(alike.all())
+    return [np.where(places, x, 0.0) for x, places in errors], counted, bool(alike.all())
 
 
-def _folded(x: Array) -> Numbers:
-    """Sums over all axes but the second and the last; a matrix."""
+def _sums(rows: Sequence[Array], counted: Array | None) -> Numbers:
+    """All sums, of elements of one index along axis 1 and one along the last axis: [rows, axis 1, last axis]."""
+    a, gathered, born, rounding = (_matrices(x) for x in rows)
+    fourth = np.square(rounding)
+    pairs = ((a, a), (gathered, gathered), (born, born), (rounding, rounding))
+    squares = [np.einsum("ncml,ncml->cl", x, y) for x, y in (*pairs, (fourth, fourth))]
+    full = np.full(squares[0].shape, a.shape[0] * a.shape[2], np.float64)
+    count = full if counted is None else _matrices(counted).sum((0, 2))
+    return np.stack([*squares[:4], count, squares[4], born.sum((0, 2))]).astype(np.float64)
+
+
+def _matrices(x: Array) -> Array:
+    """As [leading axis, axis 1, what lies between, last axis]."""
     if x.ndim <= 1:
-        return np.asarray(x.sum(dtype=np.float64)).reshape(1, 1)
+        return x.reshape(-1, 1, 1, 1)
     if x.ndim == 2:
-        return np.asarray(x.sum(0, keepdims=True, dtype=np.float64))
-    return np.asarray(x.sum((0, *range(2, x.ndim - 1)), dtype=np.float64))
+        return x.reshape(x.shape[0], 1, 1, x.shape[1])
+    return x.reshape(x.shape[0], x.shape[1], math.prod(x.shape[2:-1]), x.shape[-1])
 
 
 def _without_constant(sums: Numbers) -> Numbers:

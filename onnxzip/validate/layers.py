@@ -35,6 +35,9 @@ from onnxzip.validate.undone import LEVELS, Found, is_victim
 MEMORY = 2**28
 """Bytes of one model's values that are held at a time, about."""
 
+ENOUGH = 2**25
+"""Bytes of values after which no more batches are looked at."""
+
 ROUNDS = 6
 """How often pairs that are none are looked for."""
 
@@ -74,11 +77,16 @@ class _Looker:
 
     def __init__(self, original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observer: Observer) -> None:
         self.original, self.candidate, self.feeds, self.observer = original, candidate, feeds, observer
+        self.kept: dict[tuple[int, int, str], Any] = {}
+        self.known: dict[str, Found] = {}
         self.sides = tuple(Side(m, sketches(m, feeds[0])) for m in (original, candidate))
         self.halves = has_halves(candidate)
         self.step = HALF_STEP if self.halves else FLOAT_STEP
         self.pairs = match(*self.sides)
         before, after = (side.sketches for side in self.sides)
+        size = sum(s.bytes for s in before.values())
+        self.feeds = feeds[: max(1, ENOUGH // max(size, 1))]
+        self.keeps = len(self.feeds) * size <= MEMORY
         self.narrower = {n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)}
         known = {p.name for p in self.pairs}
         made = [{o.name for n in m.graph if not is_op(n, "Constant") for o in n.outputs} for m in (original, candidate)]
@@ -99,12 +107,29 @@ class _Looker:
             integer = any(n.op_type.startswith(INTEGER) for n in nodes[end][0])
             energies = Opaque(end) if end in self.opaque else Energies(integer=integer, halves=self.halves)
             found[names[end]] = Found(energies, inner, frozenset(nodes[end][1]))
-        with self.observer.step("layers", len(ends)) as done:
-            for group in self._groups(ends, {e: nodes[e][1] for e in ends}, names):
+        again = [e for e in ends if not self._is_known(names[e], found[names[e]])]
+        with self.observer.step("layers", len(again)) as done:
+            for group in self._groups(again, {e: nodes[e][1] for e in again}, names):
                 self._run(group, cuts, names, found)
                 for _ in group:
                     done()
+        found |= {n: self.known[n] for e in ends if e not in again for n in [names[e]]}
+        self.known = dict(found)
         return found
+
+    def _is_known(self, name: str, found: Found) -> bool:
+        """Whether a segment is as it was when it was measured last."""
+        before = self.known.get(name)
+        return before is not None and (before.inside, before.sources) == (found.inside, found.sources)
+
+    def _values(self, side: int, number: int, wanted: Sequence[str]) -> dict[str, Any]:
+        """Values of one of the models on one batch; kept, where all of them fit."""
+        session = (self.before, self.after)[side]
+        if not self.keeps:
+            return session.run(self.feeds[number], wanted)
+        if any((side, number, n) not in self.kept for n in wanted):
+            self.kept |= {(side, number, n): v for n, v in session.run(self.feeds[number]).items()}
+        return {n: self.kept[side, number, n] for n in wanted}
 
     def _groups(
         self, ends: Sequence[str], sources: Mapping[str, set[str]], names: Mapping[str, str]
@@ -133,9 +158,9 @@ class _Looker:
         first = Session(parts.model, level="none", outputs=[parts.outputs[e] for e in group])
         second = Session(moved.model, level="none", outputs=[moved.outputs[e] for e in group])
         rng = np.random.default_rng(0)
-        for feed in self.feeds:
+        for number, feed in enumerate(self.feeds):
             wanted = list(dict.fromkeys([*(names[e] for e in group), *(names[c] for c in parts.inputs)]))
-            original = self.before.run(feed, wanted)
+            original = self._values(0, number, wanted)
             given = {parts.inputs[c]: fitted(original[names[c]], cuts[c]) for c in parts.inputs}
             given |= {s.name: feed[s.name] for s in first.inputs if s.name in feed}
             shaken = {
@@ -143,7 +168,7 @@ class _Looker:
                 for s in second.inputs
                 if s.name in given
             }
-            own, alone, beside = self.after.run(feed, group), first.run(given), second.run(shaken)
+            own, alone, beside = self._values(1, number, group), first.run(given), second.run(shaken)
             for end in group:
                 found[names[end]].energies.add(
                     original[names[end]], own[end], alone[parts.outputs[end]], beside[moved.outputs[end]]

@@ -125,8 +125,10 @@ def jittered(content: np.ndarray[Any, Any], step: float, rng: np.random.Generato
     if content.dtype.kind != "f":
         return content
     limit = np.finfo(content.dtype).max  # masks are as large as floats can be
-    moved = np.clip(content * (1 + rng.uniform(-step, step, content.shape)), -limit, limit)
-    return np.asarray(moved, content.dtype)
+    factors = rng.random(content.shape, np.float32)
+    factors *= 2 * step
+    factors += 1 - step
+    return np.asarray(np.clip(content * factors, -limit, limit), content.dtype)
 
 
 def _move(value: ir.Value, rng: np.random.Generator) -> None:

@@ -34,6 +34,9 @@ PLACES = 256
 SAMPLES, BATCHES = 8, 4
 """Of the data, as far as it is looked at."""
 
+LARGE, PART = 2**14, 2
+"""Elements of one sample of the inputs that make it a large one, and how many of these are taken at once."""
+
 GROUP = 64
 """Values that are fetched together while their sizes are not known yet."""
 
@@ -130,7 +133,8 @@ def few(batches: Iterable[Batch], session: Session) -> list[Batch]:
     found: list[Batch] = []
     seen = 0
     for batch in batches:
-        part = _first(batch, SAMPLES - seen, session)
+        large = sum(a.size / max(len(a), 1) for a in batch.values() if isinstance(a, np.ndarray) and a.ndim) > LARGE
+        part = _first(batch, min(SAMPLES - seen, PART if large else SAMPLES), session)
         found.append(part)
         seen += max((len(a) for a in part.values() if isinstance(a, np.ndarray) and a.ndim), default=1)
         if seen >= SAMPLES or len(found) == BATCHES:
