@@ -18,7 +18,7 @@ by the number of elements: a channel that has lost its numbers (a scale doubled,
 A suspect segment is grave, so that it may fail a candidate, where no honest way of making it comes to mind. S is the sum of a - s, n the number of elements:
 
 1. float       all but errors below 40 dB in every channel that are spread over channels (no channel holds 9/10): an approximated formula looks so;
-2. coarse      as a whole or in a channel, B - S² / n > 10 L and > A / 30 (15 dB): a constant of each channel aside, for biases are corrected on purpose.
+2. coarse      as a whole or in a channel, B - S² / n > 10 L, and > A / 30 (15 dB) or > 100 L: a constant of each channel aside, for biases are corrected on purpose.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MASK, NEAR = 1e8, 1e-3
 SMALLEST_MASK = 3e4
 """In float16, which ends at 65504."""
 
-MARGIN, FLOOR = 10.0, 10**-1.5
+MARGIN, FLOOR, BEYOND = 10.0, 10**-1.5, 100.0
 SPREAD, HELD, CHANNELS = 1e-4, 0.9, 4
 """Of errors that are spread: relative to the signal of every channel; the part that one channel may hold; channels that are enough to tell."""
 
@@ -78,9 +78,11 @@ class Energies:
         self._integer, self._exact = integer, HALVES if halves else EXACT
         self._sums: dict[int | None, Numbers] = {}
         self._broken = False
+        self._is_suspect: bool | None = None
 
     def add(self, original: Any, gathered: Any, born: Any, twin: Any) -> None:
         """Take in one batch; a value that is not finite alike, or of another shape, has no numbers in common with the original."""
+        self._is_suspect = None
         arrays = [np.asarray(x) for x in (original, gathered, born, twin)]
         if any(x.shape != arrays[0].shape or x.dtype.kind not in "fV" for x in arrays):
             self._broken = True
@@ -129,6 +131,11 @@ class Energies:
     @property
     def suspect(self) -> bool:
         """Whether rounding does not explain it."""
+        if self._is_suspect is None:
+            self._is_suspect = self._find_out()
+        return self._is_suspect
+
+    def _find_out(self) -> bool:
         if self._broken:
             return True
         whole = self._sums[None]
@@ -158,7 +165,9 @@ class Energies:
         worst, found = 1.0, None
         for axis, sums in self._sums.items():
             error = self._without_constants() if axis is None else _without_constant(sums)
-            least = np.maximum.reduce([MARGIN * self._allowed(sums), FLOOR * sums[0], self._share(sums)])
+            allowed = self._allowed(sums)
+            floor = np.minimum(FLOOR * sums[0], BEYOND * allowed)
+            least = np.maximum.reduce([MARGIN * allowed, floor, self._share(sums)])
             ratio = np.divide(error, least, out=np.zeros_like(error), where=least > 0)
             index = int(np.argmax(ratio))
             if ratio[index] > worst:

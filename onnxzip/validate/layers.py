@@ -79,7 +79,8 @@ class _Looker:
         self.original, self.candidate, self.feeds, self.observer = original, candidate, feeds, observer
         self.kept: dict[tuple[int, int, str], Any] = {}
         self.known: dict[str, Found] = {}
-        self.sides = tuple(Side(m, sketches(m, feeds[0])) for m in (original, candidate))
+        looked = [sketches(m, feeds[0]) for m in (original, candidate)]
+        self.sides = tuple(Side(m, s) for m, (s, _) in zip((original, candidate), looked, strict=True))
         self.halves = has_halves(candidate)
         self.step = HALF_STEP if self.halves else FLOAT_STEP
         self.pairs = match(*self.sides)
@@ -91,9 +92,10 @@ class _Looker:
         known = {p.name for p in self.pairs}
         made = [{o.name for n in m.graph if not is_op(n, "Constant") for o in n.outputs} for m in (original, candidate)]
         self.opaque = [n for v in original.graph.outputs if (n := v.name or "") in made[0] & made[1] and n not in known]
-        names = [p.name for p in self.pairs] + self.opaque
-        self.before = tapped(original, names)
-        self.after = tapped(candidate, [p.counterpart for p in self.pairs] + self.opaque)
+        self.before, self.after = (session for _, session in looked)
+        if self.opaque:
+            self.before = tapped(original, [p.name for p in self.pairs] + self.opaque)
+            self.after = tapped(candidate, [p.counterpart for p in self.pairs] + self.opaque)
 
     def measure(self, pairs: Sequence[Pair]) -> dict[str, Found]:
         """Errors of all pairs, by the name in the original, when the candidate is cut at these."""
@@ -128,7 +130,8 @@ class _Looker:
         if not self.keeps:
             return session.run(self.feeds[number], wanted)
         if any((side, number, n) not in self.kept for n in wanted):
-            self.kept |= {(side, number, n): v for n, v in session.run(self.feeds[number]).items()}
+            names = [*(p.name if side == 0 else p.counterpart for p in self.pairs), *self.opaque]
+            self.kept |= {(side, number, n): v for n, v in session.run(self.feeds[number], names).items()}
         return {n: self.kept[side, number, n] for n in wanted}
 
     def _groups(

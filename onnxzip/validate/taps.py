@@ -104,8 +104,8 @@ def tapped(model: ir.Model, names: Sequence[str]) -> Session:
     return Session(model, level="none", outputs=list(names))
 
 
-def sketches(model: ir.Model, feed: Batch) -> dict[str, Sketch]:
-    """Sketches of the inner values that turn out to be float tensors on this batch, by name, in the order of the graph.
+def sketches(model: ir.Model, feed: Batch) -> tuple[dict[str, Sketch], Session]:
+    """Sketches of the inner values that turn out to be float tensors on this batch, by name, in the order of the graph; and a session that gives them.
 
     Raises:
         ModelError: the model does not run on it.
@@ -122,7 +122,7 @@ def sketches(model: ir.Model, feed: Batch) -> dict[str, Sketch]:
     for start in range(0, len(names), GROUP):
         arrays: Mapping[str, Any] = session.run(feed, names[start : start + GROUP])
         found |= {n: sketch(a) for n, a in arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
-    return found
+    return found, session
 
 
 def few(batches: Iterable[Batch], session: Session) -> list[Batch]:
