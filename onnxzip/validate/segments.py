@@ -128,7 +128,8 @@ def jittered(content: np.ndarray[Any, Any], step: float, rng: np.random.Generato
     factors = rng.random(content.shape, np.float32)
     factors *= 2 * step
     factors += 1 - step
-    return np.asarray(np.clip(content * factors, -limit, limit), content.dtype)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.clip(content * factors, -limit, limit), content.dtype)
 
 
 def _move(value: ir.Value, rng: np.random.Generator) -> None:
