@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxzip.validate.metrics import Accumulator
 from onnxzip.validate.taps import Numbers
 
 Array = np.ndarray[Any, Any]
@@ -49,9 +48,6 @@ SMALLEST_MASK = 3e4
 MARGIN, FLOOR, BEYOND = 10.0, 10**-1.5, 100.0
 SPREAD, HELD, CHANNELS = 1e-4, 0.9, 4
 """Of errors that are spread: relative to the signal of every channel; the part that one channel may hold; channels that are enough to tell."""
-
-OTHER = 0.5
-"""Labels of a lossy candidate that must differ."""
 
 _ROWS = 7
 """Sums of the signal, of the gathered, born and rounding errors, of the elements, of the rounding errors to the fourth, and of the born errors themselves."""
@@ -249,55 +245,6 @@ def _without_constant(sums: Numbers) -> Numbers:
     """The born error of channels, each less a constant; not in channels of one element, where a constant is all there is."""
     count = np.maximum(sums[4], 1)
     return np.asarray(np.where(count > 1, np.maximum(sums[2] - sums[6] ** 2 / count, 0), sums[2]))
-
-
-class Opaque:
-    """The same for an output that is no float tensor: labels, sequences, maps. Explained where the twin differs as much."""
-
-    def __init__(self, name: str) -> None:
-        self._sums = [Accumulator(name) for _ in range(3)]
-
-    def add(self, original: Any, gathered: Any, born: Any, twin: Any) -> None:
-        """Take in one batch."""
-        for sums, (left, right) in zip(self._sums, ((original, gathered), (original, born), (born, twin)), strict=True):
-            sums.add(left, right)
-
-    @property
-    def gathered_db(self) -> float | None:
-        """SQNR with all error from the input on; None where nothing is float."""
-        return self._sums[0].result().sqnr_db
-
-    @property
-    def born_db(self) -> float | None:
-        """SQNR of the segment alone."""
-        return self._sums[1].result().sqnr_db
-
-    @property
-    def explained_db(self) -> float | None:
-        """The SQNR of the twin."""
-        return self._sums[2].result().sqnr_db
-
-    @property
-    def suspect(self) -> bool:
-        """Whether rounding does not explain it."""
-        born, twin = self._sums[1].result(), self._sums[2].result()
-        if born.max_abs_error == 0:
-            return False
-        if math.isinf(born.max_abs_error):
-            return True
-        if born.sqnr_db is not None:
-            return born.sqnr_db < min(-10 * math.log10(EXACT), (twin.sqnr_db or 0.0) - 10 * math.log10(ROUNDING))
-        return 1 - (born.agreement or 0.0) > ROUNDING * (1 - (twin.agreement or 0.0))
-
-    def grave(self, *, lossy: bool) -> Place | None:
-        """Likewise: all of it, where the candidate's own run is off as well, and in a lossy candidate most of it."""
-        gathered, born, twin = (s.result() for s in self._sums)
-        if not self.suspect or gathered.max_abs_error == 0:
-            return None
-        off = [1.0 if r.agreement is None else 1 - r.agreement for r in (gathered, born, twin)]
-        if lossy and not (min(off[:2]) > OTHER and off[2] < 1 - HELD):
-            return None
-        return Place(None, 0, math.inf)
 
 
 def _decibels(error: float, signal: float) -> float:

@@ -25,12 +25,13 @@ from onnxzip.model.walk import is_op, label
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import LayerError
 from onnxzip.runtime import Batch, Session
-from onnxzip.validate.energies import Energies, Opaque
+from onnxzip.validate.energies import Energies
 from onnxzip.validate.matching import Pair, Side, match, regions
+from onnxzip.validate.opaque import Opaque
 from onnxzip.validate.patching import Patching, fitted
 from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, INTEGER, cut, has_halves, is_lossy, jittered, twin
 from onnxzip.validate.taps import sketches, tapped
-from onnxzip.validate.undone import LEVELS, Found, is_victim
+from onnxzip.validate.undone import LEVELS, Found, is_victim, misread_by_victims
 
 MEMORY = 2**28
 """Bytes of one model's values that are held at a time, about."""
@@ -191,10 +192,9 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
         ModelError: one of the two does not run, or not with its inner values as outputs.
     """
     looker = _Looker(original, candidate, feeds, observer)
-    pairs, found = _settled(looker)
+    pairs, found, blamed = _judged(looker)
     names = [p.name for p in pairs] + looker.opaque
     partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
-    blamed = _blamed(looker, {n: found[n] for n in names}, partner)
     pruned = set[str]()
     shares, layers = _shares({n: found[n].energies.born_db for n in names}), list[LayerError]()
     for name, nodes, _ in regions(original, names):
@@ -221,15 +221,34 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
     return Depth(tuple(layers), frozenset(pruned), _other_weights(layers, frozenset(pruned)))
 
 
-def _blamed(looker: _Looker, found: Mapping[str, Found], partner: Mapping[str, str]) -> set[str]:
-    """The suspects that are gravely off, and to blame beyond doubt."""
+def _judged(looker: _Looker) -> tuple[list[Pair], dict[str, Found], set[str]]:
+    """The pairs that are such, their errors, and which of them are gravely off and to blame beyond doubt.
+
+    Pairs that turn out to be none are let go for good, and the rest is measured and asked again.
+    """
     lossy = is_lossy(looker.candidate)
+    pairs, found = _settled(looker)
+    for _ in range(ROUNDS):
+        guilty, none = _blamed(looker, pairs, found, lossy=lossy)
+        if not none:
+            break
+        pairs = [p for p in pairs if p.name not in none]
+        found = looker.measure(pairs)
+    return pairs, found, guilty & set(found)
+
+
+def _blamed(
+    looker: _Looker, pairs: Sequence[Pair], found: Mapping[str, Found], *, lossy: bool
+) -> tuple[set[str], set[str]]:
+    """The suspects that are gravely off and to blame, and those that are no pairs; the worst are asked."""
+    partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
     places = {n: place for n, f in found.items() if (place := f.energies.grave(lossy=lossy)) is not None}
     worst = sorted(places, key=lambda n: math.inf if (db := found[n].energies.born_db) is None else db)[:MOST_BLAMED]
     if not worst:
-        return set()
+        return set(), set()
     patching = Patching(looker.original, looker.candidate, looker.feeds, {n: partner[n] for n in worst})
-    return {n for n in worst if patching.is_to_blame(n, places[n])}
+    blames = {n: patching.blame(n, places[n]) for n in worst}
+    return {n for n in worst if blames[n] == "guilty"}, {n for n in worst if blames[n] == "no pair"}
 
 
 def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
@@ -246,6 +265,7 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
             left = [p for p in pairs if p not in doubted]
             again = looker.measure(left)
             stays = {i for f in again.values() if f.energies.suspect for i in f.inside}
+            stays = set() if LEVELS[level] is misread_by_victims else stays
             kept = [p for p in pairs if p not in doubted or p.counterpart in stays]
         if len(kept) == len(pairs):
             level += 1

@@ -15,7 +15,7 @@ this data (p = q) cannot be told from none. The method is known as activation pa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -26,6 +26,9 @@ from onnxzip.validate.metrics import leaves
 from onnxzip.validate.segments import Segments, cut, unrounded
 
 Array = np.ndarray[Any, Any]
+
+Blame = Literal["guilty", "no pair", "unknown"]
+"""The layer was changed; the candidate's value is not meant to be the original's; or it cannot be told."""
 
 OWN, BETTER = 0.25, 0.5
 """Parts of the born error, and of what the value does to the outputs, that say so."""
@@ -48,8 +51,8 @@ class Patching:
         inner = list(dict.fromkeys([*self._heads, *ends.values()]))
         self._own = _Run(unrounded(cut(candidate, {}, inner)))
 
-    def is_to_blame(self, name: str, place: Place) -> bool:
-        """Whether the value is off in the candidate's own run, and makes the outputs better where it is the original's."""
+    def blame(self, name: str, place: Place) -> Blame:
+        """Whether the value is off in the candidate's own run, and what the original's in its place does to the outputs."""
         end = self._ends[name]
         off = worse = moved = signal = 0.0
         patched: _Run | None = None
@@ -57,23 +60,26 @@ class Patching:
             original = self._original.run(feed, list(dict.fromkeys([*self._heads, name])))
             own = self._own.run(feed, list(dict.fromkeys([*self._heads, end])))
             if name in self._heads and not _is_float(original[name]):
-                return True  # labels that are others in the candidate's own run, see `energies.Opaque`
+                return "guilty"  # labels that are others in the candidate's own run, see `opaque`
             off += _squares(place.of(original[name]), place.of(own[end]))
             if name in self._heads:
                 continue
             if patched is None:
                 patched = _Run(unrounded(cut(self._candidate, {end: own[end].dtype}, self._heads)))
             if not patched.inputs:
-                return False
+                return "unknown"
             other = patched.run({**feed, patched.inputs[end]: fitted(original[name], own[end].dtype)}, self._heads)
             for head in self._heads:
                 y, p, q = (_flat(o[head]) for o in (original, own, other))
                 worse += _squares(y, p) - _squares(y, q)
                 moved += _squares(p, q)
                 signal += _squares(y, np.zeros_like(y))
-        if not off >= OWN * min(place.error, 1e300):
-            return False
-        return name in self._heads or (moved > SAME * signal and worse >= BETTER * moved)
+        felt = moved > SAME * signal
+        if felt and -worse >= BETTER * moved:
+            return "no pair"
+        off_itself = off >= OWN * min(place.error, 1e300)
+        guilty = off_itself and (name in self._heads or (felt and worse >= BETTER * moved))
+        return "guilty" if guilty else "unknown"
 
 
 class _Run:

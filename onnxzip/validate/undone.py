@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from onnxzip.validate.energies import Energies, Opaque
+from onnxzip.validate.energies import Energies
 from onnxzip.validate.judge import EXACT_SQNR_DB
 from onnxzip.validate.matching import Pair
+from onnxzip.validate.opaque import Opaque
 
 VICTIM_DB = 6.0
 """A value that is so much better in the candidate's own run than where it is fed was fed with something else than it expects."""
@@ -33,8 +34,11 @@ class Found:
     """The nearest cuts."""
 
 
-def _misread_by_victims(pairs: Sequence[Pair], found: Mapping[str, Found]) -> set[str]:
-    """What is read by suspects that are right in the candidate's own run and wrong where they are fed, back to the nearest suspect, a few steps at most."""
+def misread_by_victims(pairs: Sequence[Pair], found: Mapping[str, Found]) -> set[str]:
+    """What is read by suspects that are right in the candidate's own run and wrong where they are fed, back to the nearest suspect, a few steps at most.
+
+    That some pair on the way is none is sure, so these are let go whatever comes of it.
+    """
     partner = {p.counterpart: p.name for p in pairs}
     wrong, last = set[str](), [n for n, f in found.items() if is_victim(f)]
     for _ in range(STEPS):
@@ -88,7 +92,7 @@ def _origins(pairs: Sequence[Pair], found: Mapping[str, Found]) -> set[str]:
     return origins
 
 
-LEVELS = (_misread_by_victims, _read_by_suspects, _between_suspects, _origins)
+LEVELS = (misread_by_victims, _read_by_suspects, _between_suspects, _origins)
 """Which pairs are doubted, few first: the more are let go at once, the longer the segments, and the more is explained."""
 
 
