@@ -3,9 +3,10 @@
 1. Values are matched (`matching`).
 2. The candidate is cut at all matched values at once (`segments`) and fed with the original's: what each segment then gives is off by the error of that segment
    alone, however wrong everything before it is. Some samples are enough; values are held a group at a time, so memory is bounded.
-3. Its twin says how much of that rounding explains (`energies`). More than that is suspect: the layer was changed.
-4. A name may be reused for another value (a layer that took in its scale, channels in another order or equalized). Then the error of the pair is undone behind it: from a
-   suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, they were no pairs.
+3. Its twin says how much of that rounding explains (`energies`). More than that is suspect.
+4. A name may be reused for another value (a layer that took in its scale or bias, channels in another order or equalized). Then the error of the pair is undone behind
+   it (`undone`): from a suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, they were no pairs.
+5. The worst of the suspects that are far off are given the original's values in the candidate's own run (`patching`): where the outputs get better they are guilty, where they get worse they are no pairs.
 
 A rewritten model has no suspect layer, and one quantized or in float16 has none either, for its
 number formats explain its errors. Models with other weights (pruned and re-fitted, or trained anew) are not rewrites: their layers are shown, not judged.
