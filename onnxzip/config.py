@@ -62,6 +62,8 @@ class Budget:
             0.95: a limit is held or missed only if it lies outside of the interval of that confidence (Wilson, bootstrap); where one lies inside, the
             outcome is "undecided", which does not pass, and the verdict says how many samples would do. The largest errors, sizes and counts
             have no interval.
+        layers: `compare` and `check` look at the layers where outputs differ, and a layer that was changed beyond doubt does not pass. False for
+            a model that was changed on purpose (trained further), which only its outputs can judge.
     """
 
     min_agreement: float | None = 0.9
@@ -79,10 +81,11 @@ class Budget:
     max_memory: float | None = None
     min_speedup: float | None = None
     confidence: float | None = None
+    layers: bool = True
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name not in ("class_axis", "metric"):
+            if name not in ("class_axis", "metric", "layers"):
                 _check_limit(name, value)
         axis, metric = self.class_axis, self.metric
         if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):

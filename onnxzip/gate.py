@@ -26,7 +26,7 @@ from onnxzip.validate.layers import look
 from onnxzip.validate.memory import compare_memory
 from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
-from onnxzip.validate.suspicion import MADE_UP, with_layers
+from onnxzip.validate.suspicion import with_layers
 from onnxzip.validate.taps import few
 
 
@@ -53,9 +53,9 @@ def compare(
         budget: the limits; the default is `Budget()`.
         labels: name of the array in the data that holds the right classes (see `onnxzip.validate.accuracy`); None: there are none.
         speed: measure the paired latency too (always done when the budget limits it).
-        layers: look at the error through the depth, on a few samples: a layer that is off by more than the candidate's number formats explain
-            fails the verdict, whatever the outputs say on this data. None: where the outputs are not those of an exact rewrite.
-            False: outputs alone are judged (for a model that was trained anew on purpose).
+        layers: look at the error through the depth, on a few samples: a layer that was changed beyond doubt fails the verdict, whatever the
+            outputs say on this data, and one that is off by more than the candidate's number formats explain is a warning. None: where the outputs
+            are not those of an exact rewrite, and the budget has `layers`. False: outputs alone are judged (for a model that was changed on purpose).
         memory: measure the peak memory too (likewise).
         save_worst: folder to write the inputs of the worst samples to, as `sample-INDEX.npz`; those of an earlier run are replaced.
         seed: seed of made-up inputs and of the bootstrap.
@@ -107,7 +107,8 @@ def compare(
         if speed or budget.min_speedup is not None
         else None,
     )
-    verdict = _with_layers(verdict, before, after, batches, sessions[0], observer, wanted=layers)
+    if layers or (layers is None and budget.layers):
+        verdict = _with_layers(verdict, before, after, batches, sessions[0], observer, always=bool(layers))
     if save_worst is not None:
         save_samples(os.fspath(save_worst), verdict.worst, batches, sessions[0].inputs)
     if isinstance(batches, Data):
@@ -123,12 +124,12 @@ def _with_layers(
     session: Session,
     observer: Observer,
     *,
-    wanted: bool | None,
+    always: bool,
 ) -> Verdict:
     """The verdict, after a look at the layers where that is wanted or the outputs leave it open."""
     types = {o.name: o.type for o in session.outputs}
     exact = verdict.verified and exact_problem(verdict.outputs, {}, types) is None
-    if wanted is False or not verdict.verified or (wanted is None and exact and verdict.data != MADE_UP):
+    if not verdict.verified or (exact and not always):
         return verdict
     try:
         depth = look(before.model, after.model, few(batches, session), observer)

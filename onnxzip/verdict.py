@@ -156,7 +156,8 @@ class LayerError:
         born_db: the same for the error that is born here.
         explained_db: the least that rounding explains: born errors below it are suspect; None where nothing was judged.
         share: the part of all born error that is born here, 0 to 1, with the error of a layer relative to its signal: the shares add up to 1 where there is any error.
-        suspect: the born error is more than the number formats of the candidate explain: the layer was changed.
+        suspect: the born error is more than the number formats of the candidate explain.
+        guilty: the layer was changed, beyond doubt: it is far off, in the candidate's own run too, and with the original's values in its place the outputs are better.
     """
 
     name: str
@@ -169,6 +170,7 @@ class LayerError:
     explained_db: float | None = None
     share: float = 0.0
     suspect: bool = False
+    guilty: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ def labelled(count=200):
     return {"x": x, "y": x.argmax(1)}
 
 
-LOOSE = {"min_agreement": None, "min_sqnr_db": None}
+LOOSE = {"min_agreement": None, "min_sqnr_db": None, "layers": False}
 
 
 def test_accuracy_is_that_of_both_models():
@@ -64,13 +64,13 @@ def test_exact_rewrites_pass_with_any_confidence_on_any_number_of_samples():
 
 
 def test_too_few_samples_are_told_with_their_number_and_so_many_do():
-    budget = Budget(min_agreement=0.6, min_sqnr_db=None, class_axis=1, confidence=0.95)
+    budget = Budget(min_agreement=0.6, min_sqnr_db=None, class_axis=1, confidence=0.95, layers=False)
     few = onnxzip.compare(SAME, OTHER, labelled(40), budget)
     assert (few.passed, few.outcome, few.reasons) == (False, "undecided", ())
     assert few.samples_needed > 40
     enough = onnxzip.compare(SAME, OTHER, labelled(few.samples_needed * 3), budget)
     assert enough.outcome == "missed"  # .55 of the decisions agree
-    lower = Budget(min_agreement=0.45, min_sqnr_db=None, class_axis=1, confidence=0.95)
+    lower = Budget(min_agreement=0.45, min_sqnr_db=None, class_axis=1, confidence=0.95, layers=False)
     assert onnxzip.compare(SAME, OTHER, labelled(few.samples_needed * 3), lower).outcome == "passed"
 
 

@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""Does `compare` fail every damaged model, name the guilty layer, and pass every sound one?
+"""Does `compare` fail damaged models, name the guilty layer, and pass every sound one?
 
-    python tools/check_damage.py FOLDER [--models NAME ...] [--candidates copy exact onnxsim int8 weights8 weights4 fp16] [--places 3]
+    python tools/check_damage.py FOLDER [--models NAME ...] [--candidates copy exact onnxsim int8 weights8 weights4 fp16] [--places 3] [--data DATA]
 
 For each model of the folder and each way to make a candidate of it: the candidate as it is, which must pass, then with one damage at a time, at some
-places spread over the depth, which must fail. Inputs are made up. One line a damage: how many of the places failed, and the rank
-of the guilty layer by born error (1 is the top), worst of the places.
+places spread over the depth. Inputs are made up unless `--data` gives some (what `onnxzip compare -c` takes), for all of the models. One line a damage: how many of the
+places failed, how many of these by their outputs alone, how many were warned of and missed, and the rank of the guilty layer in the table (1 is the top), worst of the places.
 
+any       any weight that is not 0 changes its sign
 weight    one weight (of at least the root mean square of its tensor) changes its sign
-tensor    all weights of one layer change their sign
+largest   the largest weight changes its sign
 relu      one Relu, Clip, LeakyRelu or Sigmoid is removed
-scale     one scale of a DequantizeLinear is doubled (all of its channels)
-channel   one channel's scale is doubled
-output    two outputs of the model change places; where there is but one: it is taken from before its last operator
+scale     one scale of stored weights is doubled (all of its channels)
+channel   one channel's scale is doubled; in float layers its weights are
+output    two outputs of the model change places; where there is but one: two of its channels
 
 A damage that changes no output of the candidate by more than rounding on these inputs is counted as without effect (a Relu before a
-QuantizeLinear whose lowest code is 0). Exit code 1 where a sound candidate fails, or a damaged one passes.
+QuantizeLinear whose lowest code is 0). Exit code 1 where a sound candidate fails by its layers, or a damaged float one passes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -39,6 +42,9 @@ from onnxzip.validate.matching import regions
 
 Damage = Callable[[onnx.ModelProto, int], str]
 WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+DAMAGES = ("any", "weight", "largest", "relu", "scale", "channel", "output")
+EXACT = ("copy", "exact", "onnxsim")
 ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid")
 
 
@@ -58,52 +64,80 @@ def candidates(path: Path, wanted: list[str]) -> Iterator[tuple[str, onnx.ModelP
                 yield name, result.to_proto()
 
 
+def stored(model: onnx.ModelProto, node: onnx.NodeProto) -> tuple[onnx.NodeProto, str] | None:
+    """The node that reads the stored weights of a layer, and their name."""
+    weights, made = {t.name: t for t in model.graph.initializer}, {o: n for n in model.graph.node for o in n.output}
+    for source in node.input[:2]:
+        reader, name = node, source
+        while name in made and made[name].op_type in ("DequantizeLinear", "Cast", "Mul", "Transpose", "Reshape"):
+            reader = made[name]
+            name = reader.input[0]
+        if name in weights and np.prod(weights[name].dims) > 1:
+            return reader, name
+    return None
+
+
+def scaling(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
+    """Whether a node gives stored codes their scale, which is its second input."""
+    weights, made = {t.name for t in model.graph.initializer}, {o: n for n in model.graph.node for o in n.output}
+    if node.op_type not in ("DequantizeLinear", "Mul") or node.input[1] not in weights:
+        return False
+    first = made.get(node.input[0])
+    return node.input[0] in weights or (
+        node.op_type == "Mul" and first is not None and first.op_type == "Cast" and first.input[0] in weights
+    )
+
+
 def places(model: onnx.ModelProto, damage: str) -> list[tuple[int, str]]:
     """Where a damage can be done: the number of a node, and what it makes."""
-    weights, heads = {t.name: t for t in model.graph.initializer}, {o.name for o in model.graph.output}
+    sizes, heads = {t.name: np.prod(t.dims) for t in model.graph.initializer}, {o.name for o in model.graph.output}
+    kinds = {t.name: t.data_type for t in model.graph.initializer}
     found = []
     for number, node in enumerate(model.graph.node):
-        data = [i in weights and np.prod(weights[i].dims) > 1 for i in node.input[:2]]
-        kinds = [weights[i].data_type if i in weights else None for i in node.input]
-        floats = [k in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16) for k in kinds]
-        large = [i in weights and np.prod(weights[i].dims) > 1 for i in node.input]
+        scales = scaling(model, node)
+        weights = stored(model, node) if node.op_type in WEIGHTED else None
+        is_float = weights is not None and weights[0] is node and kinds[weights[1]] in FLOATS
         if (
-            (
-                damage in ("weight", "tensor")
-                and node.op_type in WEIGHTED
-                and any(f and n for f, n in zip(floats, data, strict=False))
-            )
+            (damage in ("any", "weight", "largest") and weights is not None)
             or (damage == "relu" and node.op_type in ACTIVATIONS and node.output[0] not in heads)
-            or (damage == "scale" and node.op_type == "DequantizeLinear" and floats[1])
-            or (damage == "channel" and node.op_type == "DequantizeLinear" and floats[1] and large[1])
+            or (damage == "scale" and scales)
+            or (damage == "channel" and ((scales and sizes[node.input[1]] > 1) or is_float))
         ):
             found.append((number, node.output[0]))
     return found
 
 
-def weight(model: onnx.ModelProto, number: int, *, every: bool) -> None:
-    """Turn the sign of one weight, or of all."""
+def weight(model: onnx.ModelProto, number: int, damage: str) -> None:
+    """Turn the sign of one weight, about the zero point of codes."""
     node, tensors = model.graph.node[number], {t.name: t for t in model.graph.initializer}
-    tensor = next(tensors[i] for i in node.input if i in tensors and np.prod(tensors[i].dims) > 1)
-    content = numpy_helper.to_array(tensor).copy()
+    reader, name = stored(model, node) or (node, "")
+    content = numpy_helper.to_array(tensors[name]).copy()
+    zero = 0
+    if reader.op_type == "DequantizeLinear" and len(reader.input) > 2 and reader.input[2]:
+        zero = int(numpy_helper.to_array(tensors[reader.input[2]]).reshape(-1)[0])
     flat = content.reshape(-1)
-    rng = np.random.default_rng(number)
-    large = np.flatnonzero(np.abs(flat.astype(np.float64)) >= np.sqrt(np.mean(flat.astype(np.float64) ** 2)))
-    chosen = np.arange(flat.size) if every else rng.choice(large, 1)
-    flat[chosen] = -flat[chosen]
-    _own(model, node, tensor.name, content)
+    off = np.abs(flat.astype(np.float64) - zero)
+    least = {"any": 1e-12, "weight": np.sqrt(np.mean(off**2)), "largest": off.max()}[damage]
+    chosen = np.random.default_rng(number).choice(np.flatnonzero(off >= least))
+    turned = 2 * zero - flat[chosen].astype(np.float64)
+    if content.dtype.kind in "iu":
+        turned = np.clip(turned, np.iinfo(content.dtype).min, np.iinfo(content.dtype).max)
+    flat[chosen] = turned
+    _own(model, reader, name, content)
 
 
 def scale(model: onnx.ModelProto, number: int, *, every: bool) -> None:
-    """Double a scale of a DequantizeLinear, or that of one channel."""
+    """Double the scale of stored weights, or that of one channel; of a float layer, the weights of one channel."""
     node, tensors = model.graph.node[number], {t.name: t for t in model.graph.initializer}
-    content = numpy_helper.to_array(tensors[node.input[1]]).copy()
+    name = node.input[1] if scaling(model, node) else (stored(model, node) or (node, ""))[1]
+    content = numpy_helper.to_array(tensors[name]).copy()
     if every:
         content = content * np.asarray(2, content.dtype)
     else:
-        axis = 0 if content.ndim == 1 else int(np.argmax(content.shape))
+        last = node.op_type in ("MatMul", "Gemm") and content.ndim > 1
+        axis = content.ndim - 1 if last else int(np.argmax(content.shape)) if scaling(model, node) else 0
         np.moveaxis(content, axis, 0)[content.shape[axis] // 2] *= 2
-    _own(model, node, node.input[1], content)
+    _own(model, node, name, content)
 
 
 def _own(model: onnx.ModelProto, node: onnx.NodeProto, name: str, content: np.ndarray) -> None:
@@ -123,20 +157,22 @@ def relu(model: onnx.ModelProto, number: int) -> None:
 
 
 def output(model: onnx.ModelProto) -> str | None:
-    """Let two outputs of one type change places, or the only one come from before its last node."""
+    """Let two outputs of one type change places, or the first two channels of the only one."""
     heads = list(model.graph.output)
     pairs = [(a, b) for i, a in enumerate(heads) for b in heads[i + 1 :] if a.type == b.type]
-    made = {o: n for n in model.graph.node for o in n.output}
     if pairs:
         (a, b) = (v.name for v in pairs[0])
         _rename(model, {a: b, b: a})
         return a
-    last = made.get(heads[0].name)
-    if last is None or last.op_type not in ("Softmax", "Sigmoid", "Relu", "Clip", "Tanh"):
+    size = heads[0].type.tensor_type.shape.dim
+    if not size or size[-1].dim_value < 2:
         return None
-    name, before = heads[0].name, last.input[0]
-    last.output[0] = f"{name} unused"
-    _rename(model, {before: name})
+    name = heads[0].name
+    _rename(model, {name: f"{name} ordered"})
+    order = np.arange(size[-1].dim_value)
+    order[:2] = 1, 0
+    model.graph.initializer.append(numpy_helper.from_array(order, "order"))
+    model.graph.node.append(onnx.helper.make_node("Gather", [f"{name} ordered", "order"], [name], axis=-1))
     return name
 
 
@@ -149,7 +185,9 @@ def _rename(model: onnx.ModelProto, names: dict[str, str]) -> None:
 
 def rank(verdict: Verdict, clean: onnx.ModelProto, tensor: str) -> int | None:
     """The place of the layer that makes `tensor` in the candidate, by born error; None where no layer does."""
-    layers = sorted(verdict.layers, key=lambda e: (not e.suspect, np.inf if e.born_db is None else e.born_db))
+    layers = sorted(
+        verdict.layers, key=lambda e: (not e.guilty, not e.suspect, np.inf if e.born_db is None else e.born_db)
+    )
     model = load(clean).model
     known = {o.name for n in model.graph for o in n.outputs}
     ends = [e.counterpart for e in layers if e.counterpart in known]
@@ -173,8 +211,8 @@ def damaged(clean: onnx.ModelProto, damage: str, most: int) -> Iterator[tuple[on
     for index in sorted({round(i * (len(found) - 1) / max(most - 1, 1)) for i in range(most)}) if found else ():
         number, tensor = found[index]
         copy = onnx.ModelProto.FromString(clean.SerializeToString())
-        if damage in ("weight", "tensor"):
-            weight(copy, number, every=damage == "tensor")
+        if damage in ("any", "weight", "largest"):
+            weight(copy, number, damage)
         elif damage == "relu":
             relu(copy, number)
         else:
@@ -182,49 +220,46 @@ def damaged(clean: onnx.ModelProto, damage: str, most: int) -> Iterator[tuple[on
         yield copy, tensor
 
 
-def without_effect(clean: onnx.ModelProto, copy: onnx.ModelProto) -> bool:
+def without_effect(clean: onnx.ModelProto, copy: onnx.ModelProto, data: Any) -> bool:
     """Whether the damage leaves the outputs of the candidate as they were."""
-    outputs = onnxzip.compare(clean, copy, layers=False).outputs
+    outputs = onnxzip.compare(clean, copy, data, layers=False).outputs
     return exact_problem(outputs, {}, {o.name: "tensor(float)" for o in outputs}) is None
 
 
-def check(path: Path, kind: str, clean: onnx.ModelProto, most: int, *, loud: bool) -> bool:
+def check(path: Path, kind: str, clean: onnx.ModelProto, most: int, data: Any = None, *, loud: bool = False) -> bool:
     """One candidate, sound and damaged. Whether all is as it must be."""
     start = time.perf_counter()
-    sound = onnxzip.compare(path, clean, layers=True)
-    suspects = sum(e.suspect for e in sound.layers)
-    good = not suspects
-    margins = [e.born_db - e.explained_db for e in sound.layers if e.born_db is not None and e.explained_db is not None]
-    margin = min(margins, default=np.inf)
-    figures = f"{len(sound.layers)} values, {suspects} suspect, at least {margin:.1f} dB better than explained, {time.perf_counter() - start:.1f} s"
-    words = "passed" if sound.passed else "FAILED"
-    print(
-        f"{path.stem[:36]:36} {kind:8} {'sound':8} {words}: {figures}",
-        *sound.reasons,
-        *sound.warnings[1:],
-        sep="; ",
-        flush=True,
-    )
-    for damage in ("weight", "tensor", "relu", "scale", "channel", "output"):
-        failed, ranks, idle, missed = 0, [], 0, []
+    alone = onnxzip.compare(path, clean, data, layers=False)
+    middle = time.perf_counter()
+    sound = onnxzip.compare(path, clean, data, layers=True)
+    times = f"{middle - start:.1f} s without and {time.perf_counter() - middle:.1f} s with layers"
+    suspects, guilty = sum(e.suspect for e in sound.layers), sum(e.guilty for e in sound.layers)
+    good = sound.passed == alone.passed
+    words = "as its outputs" if good else "FAILED BY LAYERS"
+    figures = f"{len(sound.layers)} values, {suspects} suspect, {guilty} guilty, {times}"
+    print(f"{path.stem[:36]:36} {kind:8} {'sound':8} {words}: {figures}", *sound.reasons, sep="; ", flush=True)
+    for damage in DAMAGES:
+        found = Counter[str]()
+        ranks, missed = list[int](), list[str]()
         for copy, tensor in damaged(clean, damage, most):
-            if without_effect(clean, copy):
-                idle += 1
+            if without_effect(clean, copy, data):
+                found["without effect"] += 1
                 continue
-            verdict = onnxzip.compare(path, copy)
-            failed += not verdict.passed
-            missed += [tensor] if verdict.passed else []
-            ranks.append(rank(verdict, clean, tensor) or 999)
-            if loud:
-                print("      ", tensor, verdict.passed, ranks[-1], *verdict.reasons, sep="; ")
-        if ranks or idle:
-            good = good and failed == len(ranks)
-            note = f", {idle} without effect" if idle else ""
-            print(
-                f"{'':36} {'':8} {damage:8} {failed} of {len(ranks)} failed, rank {max(ranks, default=0)}{note}",
-                *missed,
-                flush=True,
+            verdict = onnxzip.compare(path, copy, data)
+            shown = any(e.suspect for e in verdict.layers)
+            by_layers = any(e.guilty for e in verdict.layers)
+            word = (
+                "failed" if by_layers else "by outputs alone" if not verdict.passed else "warned" if shown else "missed"
             )
+            found[word] += 1
+            missed += [] if by_layers else [tensor]
+            ranks += [rank(verdict, clean, tensor) or 999] if shown else []
+            if loud:
+                print("      ", damage, tensor, word, ranks[-1:], *verdict.reasons, sep="; ")
+        good = good and not (kind in EXACT and (found["warned"] or found["missed"]))
+        if found:
+            counts = ", ".join(f"{n} {word}" for word, n in sorted(found.items()))
+            print(f"{'':36} {'':8} {damage:8} {counts}; ranks {sorted(ranks)}", *missed, sep="; ", flush=True)
     return good
 
 
@@ -235,6 +270,7 @@ def main() -> int:
     parser.add_argument(
         "--candidates", nargs="*", default=["copy", "exact", "onnxsim", "int8", "weights8", "weights4", "fp16"]
     )
+    parser.add_argument("--data", help="what onnxzip compare -c takes")
     parser.add_argument("--places", type=int, default=3)
     parser.add_argument("--loud", action="store_true", help="one line for each damaged model")
     arguments = parser.parse_args()
@@ -244,7 +280,7 @@ def main() -> int:
             continue
         try:
             for kind, clean in candidates(path, arguments.candidates):
-                bad += not check(path, kind, clean, arguments.places, loud=arguments.loud)
+                bad += not check(path, kind, clean, arguments.places, arguments.data, loud=arguments.loud)
         except OnnxzipError as error:
             print(f"{path.stem[:36]:36} refused: {error}", flush=True)
     return 1 if bad else 0

@@ -19,8 +19,10 @@ _BAR = 12
 
 
 def worst(layers: Sequence[LayerError], most: int = MOST) -> Table:
-    """The layers with the largest born error, largest first, each with its place in the depth."""
-    ranked = sorted(range(len(layers)), key=lambda i: (not layers[i].suspect, _born(layers[i]), i))
+    """The guilty layers (red), the suspects (yellow), then those with the largest born error, largest first, each with its place in the depth."""
+    ranked = sorted(
+        range(len(layers)), key=lambda i: (not layers[i].guilty, not layers[i].suspect, _born(layers[i]), i)
+    )
     table = Table(
         title=f"Where the error is born: {min(most, len(layers))} of {len(layers)} values", title_justify="left"
     )
@@ -37,7 +39,7 @@ def worst(layers: Sequence[LayerError], most: int = MOST) -> Table:
             _decibels(e.born_db),
             share(e.share),
             _decibels(e.sqnr_db),
-            style="red" if e.suspect else None,
+            style="red" if e.guilty else "yellow" if e.suspect else None,
         )
     return table
 

@@ -3,9 +3,10 @@
 1. Values are matched (`matching`).
 2. The candidate is cut at all matched values at once (`segments`) and fed with the original's: what each segment then gives is off by the error of that segment
    alone, however wrong everything before it is. Some samples are enough; values are held a group at a time, so memory is bounded.
-3. Its twin says how much of that rounding explains (`energies`). More than that is suspect: the layer was changed.
-4. A name may be reused for another value (a layer that took in its scale, channels in another order or equalized). Then the error of the pair is undone behind it: from a
-   suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, they were no pairs.
+3. Its twin says how much of that rounding explains (`energies`). More than that is suspect.
+4. A name may be reused for another value (a layer that took in its scale or bias, channels in another order or equalized). Then the error of the pair is undone behind
+   it (`undone`): from a suspect pair back to where the error of what it reads is born, all are let go, and if it is no longer suspect then, they were no pairs.
+5. The worst of the suspects that are far off are given the original's values in the candidate's own run (`patching`): where the outputs get better they are guilty, where they get worse they are no pairs.
 
 A rewritten model has no suspect layer, and one quantized or in float16 has none either, for its
 number formats explain its errors. Models with other weights (pruned and re-fitted, or trained anew) are not rewrites: their layers are shown, not judged.
@@ -25,14 +26,19 @@ from onnxzip.model.walk import is_op, label
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import LayerError
 from onnxzip.runtime import Batch, Session
-from onnxzip.validate.energies import Energies, Opaque
+from onnxzip.validate.energies import Energies
 from onnxzip.validate.matching import Pair, Side, match, regions
-from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, cut, has_halves, jittered, twin
+from onnxzip.validate.opaque import Opaque
+from onnxzip.validate.patching import Patching, fitted
+from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, INTEGER, cut, has_halves, is_lossy, jittered, twin
 from onnxzip.validate.taps import sketches, tapped
-from onnxzip.validate.undone import LEVELS, Found
+from onnxzip.validate.undone import LEVELS, Found, is_victim, misread_by_victims
 
 MEMORY = 2**28
 """Bytes of one model's values that are held at a time, about."""
+
+ENOUGH = 2**25
+"""Bytes of values after which no more batches are looked at."""
 
 ROUNDS = 6
 """How often pairs that are none are looked for."""
@@ -49,16 +55,8 @@ PRUNED = 4
 FEW = 4
 """Layers below which most of them may be damaged."""
 
-_INTEGER = (
-    "QLinear",
-    "QGemm",
-    "QAttention",
-    "MatMulInteger",
-    "ConvInteger",
-    "DynamicQuantize",
-    "MatMulNBits",
-    "QEmbed",
-)
+MOST_BLAMED = 6
+"""Suspects, the worst first, that are looked at closely: one run each."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +79,25 @@ class _Looker:
 
     def __init__(self, original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observer: Observer) -> None:
         self.original, self.candidate, self.feeds, self.observer = original, candidate, feeds, observer
-        self.sides = tuple(Side(m, sketches(m, feeds[0])) for m in (original, candidate))
-        self.step = HALF_STEP if has_halves(candidate) else FLOAT_STEP
+        self.kept: dict[tuple[int, int, str], Any] = {}
+        self.known: dict[str, Found] = {}
+        looked = [sketches(m, feeds[0]) for m in (original, candidate)]
+        self.sides = tuple(Side(m, s) for m, (s, _) in zip((original, candidate), looked, strict=True))
+        self.halves = has_halves(candidate)
+        self.step = HALF_STEP if self.halves else FLOAT_STEP
         self.pairs = match(*self.sides)
         before, after = (side.sketches for side in self.sides)
+        size = sum(s.bytes for s in before.values())
+        self.feeds = feeds[: max(1, ENOUGH // max(size, 1))]
+        self.keeps = len(self.feeds) * size <= MEMORY
         self.narrower = {n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)}
         known = {p.name for p in self.pairs}
         made = [{o.name for n in m.graph if not is_op(n, "Constant") for o in n.outputs} for m in (original, candidate)]
         self.opaque = [n for v in original.graph.outputs if (n := v.name or "") in made[0] & made[1] and n not in known]
-        names = [p.name for p in self.pairs] + self.opaque
-        self.before = tapped(original, names)
-        self.after = tapped(candidate, [p.counterpart for p in self.pairs] + self.opaque)
+        self.before, self.after = (session for _, session in looked)
+        if self.opaque:
+            self.before = tapped(original, [p.name for p in self.pairs] + self.opaque)
+            self.after = tapped(candidate, [p.counterpart for p in self.pairs] + self.opaque)
 
     def measure(self, pairs: Sequence[Pair]) -> dict[str, Found]:
         """Errors of all pairs, by the name in the original, when the candidate is cut at these."""
@@ -102,15 +108,33 @@ class _Looker:
         found: dict[str, Found] = {}
         for end in ends:
             inner = frozenset(o.name or "" for n in nodes[end][0] for o in n.outputs) - {end}
-            integer = any(n.op_type.startswith(_INTEGER) for n in nodes[end][0])
-            energies = Opaque(end) if end in self.opaque else Energies(integer=integer)
+            integer = any(n.op_type.startswith(INTEGER) for n in nodes[end][0])
+            energies = Opaque(end) if end in self.opaque else Energies(integer=integer, halves=self.halves)
             found[names[end]] = Found(energies, inner, frozenset(nodes[end][1]))
-        with self.observer.step("layers", len(ends)) as done:
-            for group in self._groups(ends, {e: nodes[e][1] for e in ends}, names):
+        again = [e for e in ends if not self._is_known(names[e], found[names[e]])]
+        with self.observer.step("layers", len(again)) as done:
+            for group in self._groups(again, {e: nodes[e][1] for e in again}, names):
                 self._run(group, cuts, names, found)
                 for _ in group:
                     done()
+        found |= {n: self.known[n] for e in ends if e not in again for n in [names[e]]}
+        self.known = dict(found)
         return found
+
+    def _is_known(self, name: str, found: Found) -> bool:
+        """Whether a segment is as it was when it was measured last."""
+        before = self.known.get(name)
+        return before is not None and (before.inside, before.sources) == (found.inside, found.sources)
+
+    def _values(self, side: int, number: int, wanted: Sequence[str]) -> dict[str, Any]:
+        """Values of one of the models on one batch; kept, where all of them fit."""
+        session = (self.before, self.after)[side]
+        if not self.keeps:
+            return session.run(self.feeds[number], wanted)
+        if any((side, number, n) not in self.kept for n in wanted):
+            names = [*(p.name if side == 0 else p.counterpart for p in self.pairs), *self.opaque]
+            self.kept |= {(side, number, n): v for n, v in session.run(self.feeds[number], names).items()}
+        return {n: self.kept[side, number, n] for n in wanted}
 
     def _groups(
         self, ends: Sequence[str], sources: Mapping[str, set[str]], names: Mapping[str, str]
@@ -139,17 +163,17 @@ class _Looker:
         first = Session(parts.model, level="none", outputs=[parts.outputs[e] for e in group])
         second = Session(moved.model, level="none", outputs=[moved.outputs[e] for e in group])
         rng = np.random.default_rng(0)
-        for feed in self.feeds:
+        for number, feed in enumerate(self.feeds):
             wanted = list(dict.fromkeys([*(names[e] for e in group), *(names[c] for c in parts.inputs)]))
-            original = self.before.run(feed, wanted)
-            given = {parts.inputs[c]: original[names[c]].astype(cuts[c]) for c in parts.inputs}
+            original = self._values(0, number, wanted)
+            given = {parts.inputs[c]: fitted(original[names[c]], cuts[c]) for c in parts.inputs}
             given |= {s.name: feed[s.name] for s in first.inputs if s.name in feed}
             shaken = {
                 s.name: jittered(a, self.step, rng) if isinstance(a := given[s.name], np.ndarray) else a
                 for s in second.inputs
                 if s.name in given
             }
-            own, alone, beside = self.after.run(feed, group), first.run(given), second.run(shaken)
+            own, alone, beside = self._values(1, number, group), first.run(given), second.run(shaken)
             for end in group:
                 found[names[end]].energies.add(
                     original[names[end]], own[end], alone[parts.outputs[end]], beside[moved.outputs[end]]
@@ -169,7 +193,7 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
         ModelError: one of the two does not run, or not with its inner values as outputs.
     """
     looker = _Looker(original, candidate, feeds, observer)
-    pairs, found = _settled(looker)
+    pairs, found, blamed = _judged(looker)
     names = [p.name for p in pairs] + looker.opaque
     partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
     pruned = set[str]()
@@ -189,12 +213,43 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
                 born_db=energies.born_db,
                 explained_db=energies.explained_db,
                 share=shares[name],
-                suspect=energies.suspect,
+                suspect=(energies.suspect and not is_victim(found[name])) or name in blamed,
+                guilty=name in blamed,
             )
         )
     order = {o.name: i for i, n in enumerate(original.graph) for o in n.outputs}
     layers.sort(key=lambda e: order[e.name])
     return Depth(tuple(layers), frozenset(pruned), _other_weights(layers, frozenset(pruned)))
+
+
+def _judged(looker: _Looker) -> tuple[list[Pair], dict[str, Found], set[str]]:
+    """The pairs that are such, their errors, and which of them are gravely off and to blame beyond doubt.
+
+    Pairs that turn out to be none are let go for good, and the rest is measured and asked again.
+    """
+    lossy = is_lossy(looker.candidate)
+    pairs, found = _settled(looker)
+    for _ in range(ROUNDS):
+        guilty, none = _blamed(looker, pairs, found, lossy=lossy)
+        if not none:
+            break
+        pairs = [p for p in pairs if p.name not in none]
+        found = looker.measure(pairs)
+    return pairs, found, guilty & set(found)
+
+
+def _blamed(
+    looker: _Looker, pairs: Sequence[Pair], found: Mapping[str, Found], *, lossy: bool
+) -> tuple[set[str], set[str]]:
+    """The suspects that are gravely off and to blame, and those that are no pairs; the worst are asked."""
+    partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
+    places = {n: place for n, f in found.items() if (place := f.energies.grave(lossy=lossy)) is not None}
+    worst = sorted(places, key=lambda n: math.inf if (db := found[n].energies.born_db) is None else db)[:MOST_BLAMED]
+    if not worst:
+        return set(), set()
+    patching = Patching(looker.original, looker.candidate, looker.feeds, {n: partner[n] for n in worst})
+    blames = {n: patching.blame(n, places[n]) for n in worst}
+    return {n for n in worst if blames[n] == "guilty"}, {n for n in worst if blames[n] == "no pair"}
 
 
 def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
@@ -211,6 +266,7 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
             left = [p for p in pairs if p not in doubted]
             again = looker.measure(left)
             stays = {i for f in again.values() if f.energies.suspect for i in f.inside}
+            stays = set() if LEVELS[level] is misread_by_victims else stays
             kept = [p for p in pairs if p not in doubted or p.counterpart in stays]
         if len(kept) == len(pairs):
             level += 1

@@ -77,7 +77,7 @@ class Accumulator:
 
     def add(self, reference: Any, candidate: Any, samples: int | None = None) -> None:
         """Take one batch in: arrays, or sequences and maps of them; `samples` is how many samples it has (None: its leading axis)."""
-        left, right = list(_leaves(reference)), list(_leaves(candidate))
+        left, right = list(leaves(reference)), list(leaves(candidate))
         if samples is None:
             samples = len(left[0]) if left and left[0].ndim else 1
         by_rows = samples > 0 and bool(left) and all(a.ndim and len(a) == samples for a in left)
@@ -220,15 +220,15 @@ def _outliers(reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any], 
     return int((error > 1e-3 * own + 1e-4 * scale).sum())
 
 
-def _leaves(value: Any) -> Iterator[np.ndarray[Any, Any]]:
+def leaves(value: Any) -> Iterator[np.ndarray[Any, Any]]:
     """The arrays inside an output: a tensor, a sequence, a map, or None for an empty optional."""
     if isinstance(value, dict):
         yield np.asarray(sorted(value))
         for key in sorted(value):
-            yield from _leaves(value[key])
+            yield from leaves(value[key])
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _leaves(item)
+            yield from leaves(item)
     elif value is not None:
         yield np.asarray(value)
 

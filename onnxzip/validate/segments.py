@@ -32,6 +32,20 @@ from onnxzip.model.walk import graphs_of, is_op
 
 FLOAT_STEP, HALF_STEP = 2.0**-20, 2.0**-9
 
+INTEGER = (
+    "QLinear",
+    "QGemm",
+    "QAttention",
+    "MatMulInteger",
+    "ConvInteger",
+    "DynamicQuantize",
+    "MatMulNBits",
+    "QEmbed",
+)
+"""How operators begin that compute in integers."""
+
+LOSSY = (*INTEGER, "DequantizeLinear", "QuantizeLinear")
+
 _CODES = frozenset(ir.DataType[n] for n in ("INT8", "UINT8", "INT4", "UINT4"))
 
 
@@ -71,13 +85,31 @@ def twin(segments: Segments, *, seed: int = 0) -> Segments:
     for graph in graphs_of(copy):
         for value in graph.initializers.values():
             _move(value, rng)
-    outputs = dict(segments.outputs)
+    return Segments(copy, segments.inputs, _skip_pairs(copy, segments.outputs))
+
+
+def unrounded(segments: Segments) -> Segments:
+    """A cut model without the rounding of activations (case 2 of the twin), its weights as they are."""
+    copy = segments.model.clone()
+    return Segments(copy, segments.inputs, _skip_pairs(copy, segments.outputs))
+
+
+def _skip_pairs(copy: ir.Model, names: Mapping[str, str]) -> dict[str, str]:
+    """Case 2, everywhere; the names of the outputs then."""
+    outputs = dict(names)
     for graph in graphs_of(copy):
         for node in tuple(graph):
             if _is_pair(node):
                 _skip(copy, node, outputs)
     _sweep(copy)
-    return Segments(copy, segments.inputs, outputs)
+    return outputs
+
+
+def is_lossy(model: ir.Model) -> bool:
+    """Whether a part of the model computes in, or is stored in, a format of fewer bits than float32."""
+    return has_halves(model) or any(
+        n.op_type.startswith((*INTEGER, "Dequantize", "Quantize")) for g in graphs_of(model) for n in g
+    )
 
 
 def has_halves(model: ir.Model) -> bool:
@@ -93,16 +125,19 @@ def jittered(content: np.ndarray[Any, Any], step: float, rng: np.random.Generato
     if content.dtype.kind != "f":
         return content
     limit = np.finfo(content.dtype).max  # masks are as large as floats can be
-    moved = np.clip(content * (1 + rng.uniform(-step, step, content.shape)), -limit, limit)
-    return np.asarray(moved, content.dtype)
+    factors = rng.random(content.shape, np.float32)
+    factors *= 2 * step
+    factors += 1 - step
+    with np.errstate(over="ignore"):
+        return np.asarray(np.clip(content * factors, -limit, limit), content.dtype)
 
 
 def _move(value: ir.Value, rng: np.random.Generator) -> None:
     """Cases 1 and 3, for one initializer."""
     tensor = value.const_value
-    if tensor is None or tensor.size <= 1 or any(_is_zero_point(u.node, u.idx) for u in value.uses()):
+    if tensor is None or any(_is_zero_point(u.node, u.idx) for u in value.uses()):
         return
-    if tensor.dtype in _CODES:
+    if tensor.dtype in _CODES and tensor.size > 1:
         content = tensor.numpy()
         low, high = (-8, 7) if tensor.dtype == ir.DataType.INT4 else (0, 15)
         if tensor.dtype in (ir.DataType.INT8, ir.DataType.UINT8):

@@ -1,10 +1,10 @@
 """What suspect layers mean for the verdict.
 
-A suspect layer fails it: the error that is born there is more than the number formats of the candidate explain, so it was changed, whatever the
-outputs look like on the data at hand. There are three exceptions:
+A guilty layer fails it: it was changed, beyond doubt (`layers`, `patching`), whatever the outputs look like on the data at hand. A suspect that is not guilty is a
+warning: no sound candidate fails by its layers. There are three exceptions:
 
-1. the outputs hold the original's numbers on data that was given, as exact rewriting must: what was changed is without effect (on inputs that were made up an
-   output may be saturated, so there it counts);
+1. the outputs hold the original's numbers, as exact rewriting must: what was changed is without effect on this data. On inputs that were made up that is
+   a warning, for on real ones it may have some;
 2. the candidate has weights of its own: where channels were pruned (short of losing half of the signal), or where most layers differ (trained anew), it is on purpose, and only outputs can be judged;
 3. the caller wants outputs alone to be judged.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from onnxzip.records import LayerError, Verdict
 from onnxzip.validate.judge import exact_problem
@@ -26,7 +26,7 @@ LOST_DB = 3.0
 """Born error at which even a layer that was pruned and re-fitted has lost what it computes."""
 
 MOST = 3
-"""Suspect layers that are named."""
+"""Layers that are named."""
 
 
 def with_layers(verdict: Verdict, depth: Depth, types: Mapping[str, str]) -> Verdict:
@@ -38,35 +38,56 @@ def with_layers(verdict: Verdict, depth: Depth, types: Mapping[str, str]) -> Ver
         types: onnxruntime's type of each output.
     """
     layers = depth.layers
-    if verdict.data != MADE_UP and exact_problem(verdict.outputs, {}, types) is None:  # case 1
-        layers = tuple(dataclasses.replace(e, suspect=False) for e in layers)
-    suspects = sorted((e for e in layers if e.suspect), key=_badness)
+    exact = exact_problem(verdict.outputs, {}, types) is None
+    if exact:  # case 1
+        made_up = verdict.data == MADE_UP
+        layers = tuple(dataclasses.replace(e, suspect=e.guilty and made_up, guilty=False) for e in layers)
+    verdict = dataclasses.replace(verdict, layers=layers)
+    suspects = sorted((e for e in layers if e.suspect), key=lambda e: (not e.guilty, _badness(e)))
     if not suspects:
-        return dataclasses.replace(verdict, layers=layers)
+        return verdict
     if depth.other_weights is not None:  # case 2
-        warning = f"the layers are not judged, only the outputs: {depth.other_weights}"
-        return dataclasses.replace(verdict, layers=layers, warnings=(*verdict.warnings, warning))
-    if pruned := [e for e in suspects if e.name in depth.pruned and _badness(e) > LOST_DB]:
-        warning = f"{len(pruned)} layers around pruned channels were re-fitted, so they are judged by the outputs alone"
-        verdict = dataclasses.replace(verdict, warnings=(*verdict.warnings, warning))
-        suspects = [e for e in suspects if e not in pruned]
-        if not suspects:
-            return dataclasses.replace(verdict, layers=layers)
-    reasons = [*verdict.reasons, *map(_reason, suspects[:MOST])]
-    if len(suspects) > MOST:
-        reasons.append(f"{len(suspects) - MOST} more layers differ by more than rounding")
-    return dataclasses.replace(verdict, passed=False, reasons=tuple(reasons), layers=layers)
+        return _warned(verdict, [f"the layers are not judged, only the outputs: {depth.other_weights}"])
+    pruned = [e for e in suspects if e.name in depth.pruned and _badness(e) > LOST_DB]
+    if pruned:
+        text = f"{len(pruned)} layers around pruned channels were re-fitted, so they are judged by the outputs alone"
+        verdict = _warned(verdict, [text])
+    guilty = [e for e in suspects if e.guilty and e not in pruned]
+    doubted = [e for e in suspects if not e.guilty and e not in pruned]
+    if guilty:
+        return dataclasses.replace(
+            verdict, passed=False, reasons=(*verdict.reasons, *_named(guilty, _reason, "more layers were changed"))
+        )
+    return _warned(verdict, _named(doubted, _doubt, "more layers differ by more than rounding"))
+
+
+def _warned(verdict: Verdict, texts: Sequence[str]) -> Verdict:
+    return dataclasses.replace(verdict, warnings=(*verdict.warnings, *texts))
+
+
+def _named(layers: Sequence[LayerError], sentence: Callable[[LayerError], str], rest: str) -> list[str]:
+    found = [sentence(e) for e in layers[:MOST]]
+    return [*found, f"{len(layers) - MOST} {rest}"] if len(layers) > MOST else found
 
 
 def _badness(error: LayerError) -> float:
     return math.inf if error.born_db is None else error.born_db
 
 
+def _where(e: LayerError) -> str:
+    return e.node if len(e.nodes) < 2 else f"{e.node} or what comes right before it ({', '.join(e.nodes[-4:-1])})"
+
+
 def _reason(e: LayerError) -> str:
-    where = e.node if len(e.nodes) < 2 else f"{e.node} or what comes right before it ({', '.join(e.nodes[-4:-1])})"
     if e.born_db is None:
-        return f"output {e.name!r} is another one, and {where} is where that begins"
-    return f"{where} was changed: it adds an error of {_db(e.born_db)} to {e.name!r}{_excuse(e)}"
+        return f"output {e.name!r} is another one, and {_where(e)} is where that begins"
+    return f"{_where(e)} was changed: it adds an error of {_db(e.born_db)} to {e.name!r}{_excuse(e)}"
+
+
+def _doubt(e: LayerError) -> str:
+    if e.born_db is None:
+        return f"output {e.name!r} differs more than rounding explains, from {_where(e)} on: look at it"
+    return f"{_where(e)} differs more than rounding explains: an error of {_db(e.born_db)} in {e.name!r}{_excuse(e)}. It is not sure to be wrong: look at it"
 
 
 def _excuse(e: LayerError) -> str:

@@ -34,6 +34,9 @@ PLACES = 256
 SAMPLES, BATCHES = 8, 4
 """Of the data, as far as it is looked at."""
 
+LARGE, PART = 2**14, 2
+"""Elements of one sample of the inputs that make it a large one, and how many of these are taken at once."""
+
 GROUP = 64
 """Values that are fetched together while their sizes are not known yet."""
 
@@ -101,8 +104,8 @@ def tapped(model: ir.Model, names: Sequence[str]) -> Session:
     return Session(model, level="none", outputs=list(names))
 
 
-def sketches(model: ir.Model, feed: Batch) -> dict[str, Sketch]:
-    """Sketches of the inner values that turn out to be float tensors on this batch, by name, in the order of the graph.
+def sketches(model: ir.Model, feed: Batch) -> tuple[dict[str, Sketch], Session]:
+    """Sketches of the inner values that turn out to be float tensors on this batch, by name, in the order of the graph; and a session that gives them.
 
     Raises:
         ModelError: the model does not run on it.
@@ -119,7 +122,7 @@ def sketches(model: ir.Model, feed: Batch) -> dict[str, Sketch]:
     for start in range(0, len(names), GROUP):
         arrays: Mapping[str, Any] = session.run(feed, names[start : start + GROUP])
         found |= {n: sketch(a) for n, a in arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
-    return found
+    return found, session
 
 
 def few(batches: Iterable[Batch], session: Session) -> list[Batch]:
@@ -130,7 +133,8 @@ def few(batches: Iterable[Batch], session: Session) -> list[Batch]:
     found: list[Batch] = []
     seen = 0
     for batch in batches:
-        part = _first(batch, SAMPLES - seen, session)
+        large = sum(a.size / max(len(a), 1) for a in batch.values() if isinstance(a, np.ndarray) and a.ndim) > LARGE
+        part = _first(batch, min(SAMPLES - seen, PART if large else SAMPLES), session)
         found.append(part)
         seen += max((len(a) for a in part.values() if isinstance(a, np.ndarray) and a.ndim), default=1)
         if seen >= SAMPLES or len(found) == BATCHES:

@@ -11,9 +11,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from onnxzip.validate.energies import Energies, Opaque
+from onnxzip.validate.energies import Energies
 from onnxzip.validate.judge import EXACT_SQNR_DB
 from onnxzip.validate.matching import Pair
+from onnxzip.validate.opaque import Opaque
+
+VICTIM_DB = 6.0
+"""A value that is so much better in the candidate's own run than where it is fed was fed with something else than it expects."""
+
+STEPS = 3
+"""How far back what misled a value may lie, in matched values."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,29 @@ class Found:
     """Names of the candidate's values between the nearest cuts and this one."""
     sources: frozenset[str]
     """The nearest cuts."""
+
+
+def misread_by_victims(pairs: Sequence[Pair], found: Mapping[str, Found]) -> set[str]:
+    """What is read by suspects that are right in the candidate's own run and wrong where they are fed, back to the nearest suspect, a few steps at most.
+
+    That some pair on the way is none is sure, so these are let go whatever comes of it.
+    """
+    partner = {p.counterpart: p.name for p in pairs}
+    wrong, last = set[str](), [n for n, f in found.items() if is_victim(f)]
+    for _ in range(STEPS):
+        names = {partner.get(s, "") for n in last for s in found[n].sources} - wrong
+        off = {n for n in names if n in found and not _is_exact(found[n].energies.gathered_db)}
+        wrong |= off
+        last = [n for n in off if not found[n].energies.suspect]
+    return wrong
+
+
+def is_victim(f: Found) -> bool:
+    """Whether a suspect is right in the candidate's own run: the error of what it is fed, not its own."""
+    if not f.energies.suspect:
+        return False
+    born, own = f.energies.born_db, f.energies.gathered_db
+    return born is not None and own is not None and own > born + VICTIM_DB
 
 
 def _read_by_suspects(pairs: Sequence[Pair], found: Mapping[str, Found]) -> set[str]:
@@ -62,7 +92,7 @@ def _origins(pairs: Sequence[Pair], found: Mapping[str, Found]) -> set[str]:
     return origins
 
 
-LEVELS = (_read_by_suspects, _between_suspects, _origins)
+LEVELS = (misread_by_victims, _read_by_suspects, _between_suspects, _origins)
 """Which pairs are doubted, few first: the more are let go at once, the longer the segments, and the more is explained."""
 
 

@@ -16,7 +16,7 @@ from tests.validate.nets import NET, batches, net, renamed
 
 def pairs(left: onnx.ModelProto, right: onnx.ModelProto, feed=None) -> dict[str, Pair]:
     sides = (load(m).model for m in (left, right))
-    return {p.name: p for p in match(*(Side(m, sketches(m, feed or batches()[0])) for m in sides))}
+    return {p.name: p for p in match(*(Side(m, sketches(m, feed or batches()[0])[0]) for m in sides))}
 
 
 def test_equal_names_are_matched_in_the_order_of_the_original():
@@ -72,7 +72,7 @@ def test_names_that_tools_derive(name):
     text = "agraph (float[2,3] x) => (float[2,3] y) {{ {0} = Abs(x) y = Neg({0}) }}"
     feed = {"x": np.full((2, 3), -1, np.float32)}  # content tells nothing
     left, right = (model(text.format(n)) for n in ("h", name))
-    (found, _) = match(*(Side(m, sketches(m, feed)) for m in (left, right)))
+    (found, _) = match(*(Side(m, sketches(m, feed)[0]) for m in (left, right)))
     assert found == Pair("h", name, "derived")
 
 
@@ -82,7 +82,7 @@ def test_the_mark_of_the_exporter():
     for m in models:
         for node, mark in zip(m.graph, ("first", "second", "last"), strict=True):
             node.metadata_props["namespace"] = mark
-    found = match(*(Side(m, sketches(m, {"x": np.full((2, 3), -1, np.float32)})) for m in models))
+    found = match(*(Side(m, sketches(m, {"x": np.full((2, 3), -1, np.float32)})[0]) for m in models))
     assert [(p.name, p.counterpart, p.how) for p in found[:2]] == [("a", "c", "origin"), ("b", "d", "origin")]
 
 
