@@ -208,7 +208,7 @@ def command_line() -> str:
         arguments = [argument(p) for p in parameters if is_argument(hints[p.name])]
         parts += [f"## onnxzip {command.name}", "", inspect.getdoc(command.callback) or "", ""]
         parts += ["```text", " ".join(["onnxzip", str(command.name), *arguments, "[OPTIONS]"]), "```", ""]
-        parts += ["| argument or option | default | meaning |", "|---|---|---|", *rows, ""]
+        parts += ["| argument or option | meaning |", "|---|---|", *rows, ""]
     return "\n".join(parts)
 
 
@@ -241,8 +241,8 @@ def option_row(parameter: inspect.Parameter, hint: Any) -> str:
         ordered = sorted(names or [f"--{parameter.name.replace('_', '-')}"], key=len)
         head = ", ".join(f"`{n}{value if n == ordered[-1] else ''}`" for n in ordered)
     default = parameter.default if parameter.default is not inspect.Parameter.empty else None
-    shown = "" if default is None or default is False else f"`{default}`"
-    return f"| {head.replace('|', PIPE)} | {shown} | {info.help.replace('|', PIPE)} |"
+    shown = "" if default is None or default is False else f" Default: `{default}`."
+    return f"| {head.replace('|', PIPE)} | {info.help.replace('|', PIPE)}{shown} |"
 
 
 def documents() -> dict[Path, str]:
