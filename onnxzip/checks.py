@@ -63,7 +63,14 @@ def _compared(entry: ModelSettings, observer: Observer) -> Judged:
     config = entry.config
     speed = config.measure_speed is True
     verdict = compare(
-        entry.path, entry.candidate, entry.evaluation, config.budget, speed=speed, seed=config.seed, observer=observer
+        entry.path,
+        entry.candidate,
+        entry.evaluation,
+        config.budget,
+        labels=config.labels,
+        speed=speed,
+        seed=config.seed,
+        observer=observer,
     )
     return verdict, None, ()
 

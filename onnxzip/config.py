@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from onnxzip.errors import UsageError
+from onnxzip.named import function, is_named
 
 Preset = Literal["exact", "int8", "weights8", "weights4", "fp16"]
 Target = Literal["cpu", "cpu-avx2", "arm64", "tensorrt", "openvino", "qnn", "qnn16"]
@@ -37,34 +39,89 @@ class Budget:
     """What a lossy step may cost, measured on held-out data against the original.
 
     `None` means "no limit". Limits on accuracy are judged per output and the worst output decides; agreement is
-    asked of outputs that look like class scores (see `onnxzip.validate.metrics`), SQNR of the other float outputs.
+    asked of outputs that look like class scores (see `onnxzip.validate.decisions`), SQNR of the other float outputs, all else of every float output.
 
     Attributes:
         min_agreement: smallest share of equal arg-max decisions, 0 to 1.
         min_sqnr_db: smallest signal to quantization noise ratio in dB of an output *without* class scores.
+        min_cosine: smallest cosine, -1 to 1, of any float output.
         max_abs_error: largest absolute error of any element of any float output.
+        max_rel_error: the same, relative to the largest finite magnitude of that output.
+        class_axis: where the classes of float outputs lie, for agreement and accuracy; None: it is found out. Outputs without that axis
+            take no decisions then.
+        max_accuracy_drop: largest accuracy of the original minus that of the candidate, -1 to 1; needs labels.
+        metric: a figure of your own, higher is better, as `module:function` or a callable: it gets the outputs by name, the labels (or None), and
+            the other arrays of the data by name, over all samples together (see `onnxzip.validate.user_metric`); needs data.
+        min_metric: smallest `metric` of the candidate.
+        max_metric_drop: largest `metric` of the original minus that of the candidate.
         max_size: largest bytes of the result divided by bytes of the original.
+        max_nodes: largest number of nodes of the result divided by that of the original, bodies included.
+        max_memory: largest peak memory of the result divided by that of the original, each loaded and run in a process of its own.
         min_speedup: smallest latency of the original divided by latency of the result, paired.
+        confidence: None: the figures decide as they are, and a limit that lies inside of the 95 % interval of its figure is a warning. A number such as
+            0.95: a limit is held or missed only if it lies outside of the interval of that confidence (Wilson, bootstrap); where one lies inside, the
+            outcome is "undecided", which does not pass, and the verdict says how many samples would do. The largest errors, sizes and counts
+            have no interval.
     """
 
     min_agreement: float | None = 0.9
     min_sqnr_db: float | None = 10.0
+    min_cosine: float | None = None
     max_abs_error: float | None = None
+    max_rel_error: float | None = None
+    class_axis: int | None = None
+    max_accuracy_drop: float | None = None
+    metric: str | Callable[..., float] | None = None
+    min_metric: float | None = None
+    max_metric_drop: float | None = None
     max_size: float | None = None
+    max_nodes: float | None = None
+    max_memory: float | None = None
     min_speedup: float | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-                raise UsageError(f"{name} must be a number, not {value!r}")
-        if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
-            raise UsageError(f"min_agreement is a share and must lie in 0 to 1, not {self.min_agreement}")
-        for name in ("max_abs_error", "max_size", "min_speedup"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise UsageError(f"{name} must not be negative or NaN, not {value}")
-        if self.min_sqnr_db is not None and self.min_sqnr_db != self.min_sqnr_db:
-            raise UsageError("min_sqnr_db must be a number of dB, not NaN")
+            if name not in ("class_axis", "metric"):
+                _check_limit(name, value)
+        axis, metric = self.class_axis, self.metric
+        if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
+            raise UsageError(f"class_axis is the number of an axis, such as 1 or -1, not {axis!r}")
+        if isinstance(metric, str) and not is_named(metric):
+            raise UsageError(f"metric is module:function, or a callable from Python, not {metric!r}")
+        if metric is not None and not isinstance(metric, str) and not callable(metric):
+            raise UsageError(f"metric is module:function, or a callable from Python, not a {type(metric).__name__}")
+        if metric is None and not (self.min_metric is None and self.max_metric_drop is None):
+            raise UsageError(
+                "min_metric and max_metric_drop limit a metric of your own: name it (metric, as module:function)"
+            )
+        if self.confidence is not None and not 0.5 <= self.confidence < 1:
+            raise UsageError(f"confidence must lie in 0.5 to 1 (not 1 itself), such as 0.95, not {self.confidence}")
+
+
+_RANGES = {
+    "min_agreement": (0.0, 1.0),
+    "min_cosine": (-1.0, 1.0),
+    "max_accuracy_drop": (-1.0, 1.0),
+    **dict.fromkeys(
+        ("max_abs_error", "max_rel_error", "max_size", "max_nodes", "max_memory", "min_speedup"), (0.0, math.inf)
+    ),
+}
+"""Where the limits of a budget must lie; others are any numbers."""
+
+
+def _check_limit(name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UsageError(f"{name} must be a number, not {value!r}")
+    low, high = _RANGES.get(name, (-math.inf, math.inf))
+    if math.isinf(high) and not value >= low:
+        raise UsageError(
+            f"{name} must not be negative or NaN, not {value}" if low == 0 else f"{name} must be a number, not NaN"
+        )
+    if not low <= value <= high:
+        raise UsageError(f"{name} must lie in {low:g} to {high:g}, not {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +146,8 @@ class Config:
         allow_unverified: without data, prune by the size of weights alone, and calibrate and judge int8 on inputs made up from their
             specification; nothing then says what it costs on real ones.
         budget: what the lossy steps may cost.
+        labels: name of the array in the data that holds the right classes, for accuracy and for a metric of your own; a number such as "1" where
+            the data is tuples in input order. None: there are none.
         keep_float: patterns (regular expressions over node names, or exact operator types) that stay float.
         plan: path of a quantization plan (JSON) to replay instead of deciding anew.
         calibrate: "full": the ranges of int8 come from every calibration batch; "fast": from the first four and every second one behind them, in
@@ -116,6 +175,7 @@ class Config:
     round_to: int | None = None
     allow_unverified: bool = False
     budget: Budget = field(default_factory=Budget)
+    labels: str | None = None
     keep_float: tuple[str, ...] = ()
     plan: str | os.PathLike[str] | None = None
     calibrate: Calibrate = "full"
@@ -138,6 +198,7 @@ class Config:
         self._check_prune()
         if not isinstance(self.budget, Budget):
             raise UsageError(f"budget must be an onnxzip.Budget, not {type(self.budget).__name__}")
+        check_labels(self.labels, self.budget)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise UsageError(f"seed must be a whole number that is not negative, not {self.seed!r}")
         if self.opset is not None and (
@@ -168,3 +229,26 @@ class Config:
             isinstance(self.round_to, bool) or not isinstance(self.round_to, int) or self.round_to < 1
         ):
             raise UsageError(f"round_to is a number of channels of at least 1, not {self.round_to!r}")
+
+
+def check_labels(labels: str | None, budget: Budget) -> None:
+    """Raise UsageError where `labels` is no name, or is missing although the budget asks for accuracy."""
+    if labels is not None and (not isinstance(labels, str) or not labels):
+        raise UsageError(f"labels is the name of an array in the data, not {labels!r}")
+    if labels is None and budget.max_accuracy_drop is not None:
+        raise UsageError("max_accuracy_drop needs labels: name the array of the data that holds them (--labels NAME)")
+
+
+def check_answers(labels: str | None, budget: Budget, *, has_data: bool) -> None:
+    """Whether accuracy and a metric of the user can be had, before any work is done.
+
+    Raises:
+        UsageError: labels as above; there is no data to hold them, or to compute the metric on; or there is no such metric.
+    """
+    check_labels(labels, budget)
+    if not has_data and (labels is not None or budget.metric is not None):
+        raise UsageError(
+            "labels and a metric of your own need data: made-up inputs have no right answers (give -c DATA)"
+        )
+    if isinstance(budget.metric, str):
+        function(budget.metric, UsageError)

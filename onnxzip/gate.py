@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from typing import Any
 
 from onnxzip.calibrate.data import Data, open_data
-from onnxzip.config import Budget
+from onnxzip.calibrate.feeds import Beside
+from onnxzip.config import Budget, check_answers
 from onnxzip.model.load import Loaded, load
 from onnxzip.model.signature import differences, signature
+from onnxzip.model.walk import count_nodes
 from onnxzip.progress import SILENT, Observer
-from onnxzip.records import Speed, Verdict
+from onnxzip.records import Memory, Speed, Verdict
 from onnxzip.runtime import Batch, Session, session_of
+from onnxzip.saved_samples import save_worst as save_samples
+from onnxzip.validate.comparison import CONFIDENCE
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import judge, unverified
+from onnxzip.validate.memory import compare_memory
 from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
 
@@ -25,7 +31,10 @@ def compare(
     data: Any = None,
     budget: Budget | None = None,
     *,
+    labels: str | None = None,
     speed: bool = False,
+    memory: bool = False,
+    save_worst: str | os.PathLike[str] | None = None,
     seed: int = 0,
     observer: Observer = SILENT,
 ) -> Verdict:
@@ -36,13 +45,17 @@ def compare(
         candidate: likewise.
         data: batches of inputs, as for `optimize`; None: inputs are made up, and the verdict says so.
         budget: the limits; the default is `Budget()`.
+        labels: name of the array in the data that holds the right classes (see `onnxzip.validate.accuracy`); None: there are none.
         speed: measure the paired latency too (always done when the budget limits it).
+        memory: measure the peak memory too (likewise).
+        save_worst: folder to write the inputs of the worst samples to, as `sample-INDEX.npz`; those of an earlier run are replaced.
         seed: seed of made-up inputs and of the bootstrap.
         observer: told of long steps.
 
     Raises:
         ModelError: a model cannot be read, does not load, or fails on the data.
-        DataError: the data does not fit the original.
+        DataError: the data does not fit the original, or its labels no output.
+        UsageError: the budget asks for what cannot be had, or the metric fails.
 
     >>> import onnx, onnxzip
     >>> text = '<ir_version: 8, opset_import: ["" : 18]> g (float[N] x) => (float[N] y) { y = %s(x) }'
@@ -51,6 +64,7 @@ def compare(
     (True, False)
     """
     budget = budget or Budget()
+    check_answers(labels, budget, has_data=data is not None)
     before, after = load(original), load(candidate)
     found = differences(signature(before.model), signature(after.model))
     sessions = session_of(before), session_of(after)
@@ -62,31 +76,40 @@ def compare(
     batches = (
         make_inputs(before.model, sessions[0], seed=seed)
         if data is None
-        else open_data(data, sessions[0].inputs, optional)
+        else open_data(data, sessions[0].inputs, optional, Beside(labels, everything=budget.metric is not None))
     )
     reference = Reference(sessions[0], batches, observer)
-    size_ratio = after.bytes / before.bytes
+    size_ratio, node_ratio = after.bytes / before.bytes, count_nodes(after.model) / max(count_nodes(before.model), 1)
     if not reference.deterministic:
-        verdict = unverified(RANDOM, budget, size_ratio)
+        verdict = unverified(RANDOM, budget, size_ratio, node_ratio)
         return dataclasses.replace(
             verdict, passed=False, reasons=(*verdict.reasons, f"numbers cannot be compared: {RANDOM}")
         )
-    outputs = reference.compare(sessions[1], observer)
-    wanted = speed or budget.min_speedup is not None
-    timed = _timed(before, after, batches, seed, observer) if wanted else None
     verdict = judge(
-        outputs,
+        reference.look(sessions[1], budget, labels, seed=seed, observer=observer),
         budget,
         data="made up" if data is None else "given",
         samples=reference.samples,
         size_ratio=size_ratio,
-        speed=timed,
+        node_ratio=node_ratio,
+        memory=_memory(before, after, batches, observer) if memory or budget.max_memory is not None else None,
+        speed=_timed(before, after, batches, budget, seed, observer)
+        if speed or budget.min_speedup is not None
+        else None,
     )
+    if save_worst is not None:
+        save_samples(os.fspath(save_worst), verdict.worst, batches, sessions[0].inputs)
     if isinstance(batches, Data):
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, *batches.warnings()))
     return verdict
 
 
-def _timed(before: Loaded, after: Loaded, batches: Iterable[Batch], seed: int, observer: Observer) -> Speed:
-    a, b = (Session(m.model, threads=1) for m in (before, after))
-    return measure_speed(a, b, batches, seed=seed, observer=observer)
+def _timed(
+    before: Loaded, after: Loaded, batches: Iterable[Batch], budget: Budget, seed: int, observer: Observer
+) -> Speed:
+    a, b = (Session(m.model, threads=1, timed=True) for m in (before, after))
+    return measure_speed(a, b, batches, seed=seed, confidence=budget.confidence or CONFIDENCE, observer=observer)
+
+
+def _memory(before: Loaded, after: Loaded, batches: Iterable[Batch], observer: Observer) -> Memory:
+    return compare_memory(before.model, after.model, next(iter(batches)), observer)

@@ -2,12 +2,15 @@
 
 Every stage hands its candidate in here. An exact stage must give the same numbers on a few probe batches, a lossy one must
 hold the budget on held-out data; whoever fails is taken back, and the best so far is never lost.
+
+What is compared with are answers, not sessions: the original runs once, and its session is closed before anything else is opened.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -21,13 +24,17 @@ from onnxzip.model.check import problems
 from onnxzip.model.load import Loaded
 from onnxzip.model.save import model_bytes
 from onnxzip.model.signature import signature
+from onnxzip.model.walk import count_nodes
 from onnxzip.progress import Observer
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.quantize.targets import runs_here
-from onnxzip.records import OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
+from onnxzip.records import Memory, OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
 from onnxzip.runtime import Session
+from onnxzip.saved_samples import save_worst
+from onnxzip.validate.comparison import CONFIDENCE
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import EXACT_SQNR_DB, exact_problem, judge, unverified
+from onnxzip.validate.memory import compare_memory
 from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
 
@@ -74,21 +81,27 @@ class Ledger:
         self._signature = signature(loaded.model)
         self.original_bytes = loaded.bytes
         self._types = {o.name: o.type for o in session.outputs}
-        self._level, self._deployed = self._deploy(session)
+        self._inputs = session.inputs
+        self._level = "all"
+        self._reference: Reference | None = None
         self.here = runs_here(config.target)
         if not self.here and config.measure_speed is None:
             self.notes += (f"speed is not measured: this machine is not the target ({config.target})",)
         self._probe = self._make_probe(session)
+        self._deploy(session)
         self._candidate: tuple[ir.Model, Session] | None = None
         self._started = time.perf_counter()
 
-    def _deploy(self, session: Session) -> tuple[str, Session]:
-        """The original as it will be deployed: with all of the runtime's optimizations, or none where they reject it."""
+    def _deploy(self, session: Session) -> None:
+        """The original's answers as it will be deployed: with all of the runtime's optimizations, or none where they reject it."""
         try:
-            return "all", Session(self.original)
+            session = Session(self.original)
         except ModelError as error:
             self.notes += (f"compared without the runtime's own optimizations, which reject the original: {error}",)
-            return "none", session
+            self._level = "none"
+        if self._probe is not None and self.unverified is None:
+            data = self._batches if self._held_out is None else self._held_out
+            self._reference = Reference(session, data, self.observer, repeat=False)  # the probe has tried that
 
     def _make_probe(self, session: Session) -> Reference | None:
         """The original's answers on a few batches. None, with the reason kept, where there can be none."""
@@ -130,16 +143,20 @@ class Ledger:
         The last one is kept: what was checked is mostly what the verdict is on.
         """
         if self._candidate is None or self._candidate[0] is not candidate:
-            self._candidate = None  # its weights are let go first
+            self.rest()  # its weights are let go first
             self._candidate = candidate, Session(candidate, level=self._level if self.here else "none")
         return self._candidate[1]
+
+    def rest(self) -> None:
+        """Close the session that is kept: what follows takes memory of its own."""
+        self._candidate = None
 
     @cached_property
     def _noise(self) -> dict[str, OutputMetrics]:
         """How far the original is from itself, once the runtime has optimized it: the floor of any comparison."""
         if self._probe is None:
             return {}
-        return {o.name: o for o in self._probe.compare(self._deployed)}
+        return {o.name: o for o in self._probe.compare(Session(self.original, level=self._level))}
 
     # Books
 
@@ -214,31 +231,40 @@ class Ledger:
     # The verdict
 
     def verdict(self, candidate: ir.Model, *, lossy: bool, timed: bool = True) -> Verdict:
-        """Hold a candidate against the budget, on held-out data where there is some; without its speed where not `timed`.
+        """Hold a candidate against the budget, on held-out data where there is some; without its speed and memory where not `timed`.
 
         Both models run as they will be deployed: with all of the runtime's optimizations; a candidate for another machine without.
         """
+        budget = self.config.budget
         size_ratio = model_bytes(candidate) / self.original_bytes
-        if self._probe is None or self.unverified is not None:
-            return unverified(self.unverified or "there is no data", self.config.budget, size_ratio)
-        session = self._session_of(candidate)
-        metrics = self._reference.compare(session, self.observer, "compare with the original")
+        node_ratio = count_nodes(candidate) / max(count_nodes(self.original), 1)
+        if self._reference is None:
+            return unverified(self.unverified or "there is no data", budget, size_ratio, node_ratio)
+        session, seed = self._session_of(candidate), self.config.seed
+        found = self._reference.look(session, budget, self.config.labels, seed=seed, observer=self.observer)
+        del session
+        self.rest()
         verdict = judge(
-            metrics,
-            self.config.budget,
+            found,
+            budget,
             data=self.source,
             samples=self._reference.samples,
             size_ratio=size_ratio,
+            node_ratio=node_ratio,
+            memory=self._memory(candidate) if timed and budget.max_memory is not None else None,
             speed=self._speed(candidate) if timed else None,
         )
         if lossy and self.source == MADE_UP:
-            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *_doubts(metrics)))
+            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *_doubts(found.outputs)))
         return verdict
 
-    @cached_property
-    def _reference(self) -> Reference:
+    def save_worst(self, folder: str | os.PathLike[str], verdict: Verdict) -> None:
+        """Write the inputs of a verdict's worst samples (see `saved_samples`)."""
         data = self._batches if self._held_out is None else self._held_out
-        return Reference(self._deployed, data, self.observer, repeat=False)  # the probe has tried that
+        save_worst(os.fspath(folder), verdict.worst, data, self._inputs)
+
+    def _memory(self, candidate: ir.Model) -> Memory:
+        return compare_memory(self.original, candidate, self._batches[0], self.observer)
 
     def _speed(self, candidate: ir.Model) -> Speed | None:
         wanted = self.config.measure_speed
@@ -246,13 +272,15 @@ class Ledger:
             wanted = self.here and (self._held_out is not None or self.config.budget.min_speedup is not None)
         if not wanted:
             return None
-        return self.paired(self.original, candidate)
+        return self.paired(self.original, candidate, confidence=self.config.budget.confidence or CONFIDENCE)
 
-    def paired(self, before: ir.Model, after: ir.Model, seconds: float = 2.0) -> Speed:
+    def paired(self, before: ir.Model, after: ir.Model, seconds: float = 2.0, confidence: float = CONFIDENCE) -> Speed:
         """How much faster one model is than another, as they will be deployed, one thread."""
-        first, second = (Session(m, level=self._level, threads=1) for m in (before, after))
+        first, second = (Session(m, level=self._level, threads=1, timed=True) for m in (before, after))
         config, observer = self.config, self.observer
-        return measure_speed(first, second, self._batches, seconds=seconds, seed=config.seed, observer=observer)
+        return measure_speed(
+            first, second, self._batches, seconds=seconds, seed=config.seed, confidence=confidence, observer=observer
+        )
 
 
 def _doubts(metrics: Sequence[OutputMetrics]) -> Iterator[str]:

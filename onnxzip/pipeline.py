@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import onnx_ir as ir
 
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data
-from onnxzip.config import Config, Preset
+from onnxzip.config import Config, Preset, check_answers
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
@@ -23,12 +24,9 @@ from onnxzip.model.walk import count_nodes, graphs_of
 from onnxzip.passes.context import Allowed
 from onnxzip.progress import SILENT, Observer
 from onnxzip.pruning import check_prune, eliminate_channels, prune_channels
-from onnxzip.quantize.choice import Choice
-from onnxzip.quantize.choose import quantize
-from onnxzip.quantize.choose_weights import quantize_weights
-from onnxzip.quantize.half import to_half
 from onnxzip.quantize.plan import quantizable
 from onnxzip.quantize.targets import runs_here
+from onnxzip.quantizing import quantize_model
 from onnxzip.records import RunRecord
 from onnxzip.report import Report
 from onnxzip.report.words import size
@@ -36,10 +34,8 @@ from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, newest_opset, session_of
 from onnxzip.samples import samples_of
+from onnxzip.validate.user_metric import name_of
 from onnxzip.versions import versions
-
-BALANCED = 1 / 1.1
-"""The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
 
 
 def optimize(
@@ -48,6 +44,7 @@ def optimize(
     *,
     evaluation: Any = None,
     config: Config | None = None,
+    save_worst: str | os.PathLike[str] | None = None,
     observer: Observer = SILENT,
 ) -> Result:
     """Make a model smaller and faster, and prove that it still does what it did.
@@ -58,6 +55,7 @@ def optimize(
             in input order, or single arrays), or a path as on the command line. Part of it is held out for the verdict.
         evaluation: data for the verdict, other samples than those of `calibration`, of which then nothing is held out.
         config: what to do; the default is exact without data, int8 with.
+        save_worst: folder to write the inputs of the worst samples to (of the verdict), as `sample-INDEX.npz`; those of an earlier run are replaced.
         observer: told of long steps.
 
     Returns:
@@ -65,8 +63,8 @@ def optimize(
 
     Raises:
         ModelError: the model cannot be read or does not run in onnxruntime.
-        DataError: the data does not fit the model.
-        UsageError: settings contradict each other.
+        DataError: the data does not fit the model, or its labels no output.
+        UsageError: settings contradict each other, or the user's metric fails.
 
     >>> import onnx, onnxzip
     >>> model = onnx.parser.parse_model('''<ir_version: 8, opset_import: ["" : 18]>
@@ -82,27 +80,24 @@ def optimize(
     session = session_of(loaded, level="none")
     preset = _preset(config, has_data=calibration is not None)
     check_prune(config, has_data=calibration is not None)
-    _check_speed(config)
+    _check_measured(config)
+    check_answers(config.labels, config.budget, has_data=calibration is not None or evaluation is not None)
     tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
     data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
     ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
+    del session  # with the memory that its activations took
     _raise_opset(ledger)
     _rewrite(ledger)
     eliminate_channels(ledger)
     unpruned = ledger.best
     prune_channels(ledger, None if calibration is None else data.tuning)
-    if preset == "int8" and data.tuning is None:
-        _quantize(ledger, Choice(None, None, f"not quantized: {data.doubts[0]}"))
-    elif preset == "int8" and data.tuning is not None:
-        _quantize(ledger, quantize(ledger.best, data.tuning, config, observer))
-        if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
-            _quantize_instead(ledger, quantize(unpruned, data.tuning, config, observer))
-        ledger.notes += data.doubts if ledger.stages[-1].kept else ()
-    if preset in ("weights8", "weights4"):
-        _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
-    if preset == "fp16":
-        _quantize(ledger, to_half(ledger.best, config))
-    return _result(loaded, ledger, preset, (data.tuning, data.held_out))
+    if preset != "exact":
+        ledger.rest()
+    quantize_model(ledger, preset, data, unpruned)
+    result = _result(loaded, ledger, preset, (data.tuning, data.held_out))
+    if save_worst is not None:
+        ledger.save_worst(save_worst, result.verdict)
+    return result
 
 
 def _preset(config: Config, *, has_data: bool) -> Preset:
@@ -119,13 +114,18 @@ def _preset(config: Config, *, has_data: bool) -> Preset:
     return preset
 
 
-def _check_speed(config: Config) -> None:
-    """A limit on speed can only be judged on the machine that the model is for."""
-    if config.budget.min_speedup is None or config.measure_speed is not None or runs_here(config.target):
+def _check_measured(config: Config) -> None:
+    """A limit on what must be measured can only be judged on the machine that the model is for."""
+    if runs_here(config.target):
         return
-    raise UsageError(
-        f"min_speedup cannot be judged for target {config.target}, which this machine is not: leave it away, or measure there"
-    )
+    for name, limit in (
+        ("min_speedup", config.budget.min_speedup if config.measure_speed is None else None),
+        ("max_memory", config.budget.max_memory),
+    ):
+        if limit is not None:
+            raise UsageError(
+                f"{name} cannot be judged for target {config.target}, which this machine is not: leave it away, or measure there"
+            )
 
 
 def _raise_opset(ledger: Ledger) -> None:
@@ -167,49 +167,6 @@ def _rewrite(ledger: Ledger) -> None:
     return ledger.keep("rewrite", model, summary, passes=records, notes=notes)
 
 
-def _quantize(ledger: Ledger, choice: Choice) -> None:
-    """int8 is kept if it holds the budget on data that it never saw, and is not slower than what it would replace."""
-    ledger.plan = choice.plan
-    if choice.model is None:
-        ledger.notes += (choice.summary,)
-        return ledger.take_back("quantize", choice.summary, notes=choice.notes)
-    verdict = ledger.verdict(choice.model, lossy=True)
-    if not verdict.passed:
-        reason = f"the budget was missed: {verdict.reasons[0]}"
-        return ledger.take_back("quantize", reason, notes=choice.notes, verdict=verdict)
-    if verdict.speed is not None and (slower := _slower(ledger, choice)) is not None:
-        ledger.notes += (slower,)
-        return ledger.take_back("quantize", slower, notes=choice.notes, verdict=verdict)
-    return ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
-
-
-def _slower(ledger: Ledger, choice: Choice) -> str | None:
-    """Why int8 does not pay, or None: the yardstick is the best float result, which may be much faster than the original."""
-    limit = {"speed": 1.0, "balanced": BALANCED}.get(ledger.config.objective)
-    integers = choice.plan is not None and choice.plan.sites
-    if choice.model is None or limit is None or not integers:
-        return None
-    speed = ledger.paired(ledger.best, choice.model, seconds=1.0)
-    if speed.speedup >= limit:
-        return None
-    return (
-        f"int8 holds the budget but takes {1 / speed.speedup:.2f} of the time of the float result here, so that is what is kept: "
-        "--objective size keeps int8 for its size"
-    )
-
-
-def _quantize_instead(ledger: Ledger, choice: Choice) -> None:
-    """Where int8 does not fit into what an automatic pruning left of the budget: int8 alone saves more than pruning alone."""
-    if choice.model is None:
-        return
-    verdict = ledger.verdict(choice.model, lossy=True)
-    if verdict.passed:
-        ledger.withdraw("prune", "taken back, for int8 on top of it missed the budget, and int8 alone saves more")
-        ledger.withdraw("quantize", "missed the budget on top of pruning")
-        ledger.plan = choice.plan
-        ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)
-
-
 def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data | None]) -> Result:
     lossy = [s for s in ledger.stages if s.verdict is not None]
     kept = next((s.verdict for s in reversed(lossy) if s.kept), None)
@@ -222,10 +179,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
         source=loaded.name,
         source_digest=loaded.digest,
         versions=versions(),
-        config={
-            **dataclasses.asdict(ledger.config),
-            "plan": None if ledger.config.plan is None else str(ledger.config.plan),
-        },
+        config=_settings(ledger.config),
         before=dataclasses.replace(facts(loaded.model), bytes=loaded.bytes),
         after=facts(best),
         stages=tuple(ledger.stages),
@@ -239,10 +193,18 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
     )
 
 
+def _settings(config: Config) -> dict[str, object]:
+    """The configuration as plain data: a path and a function are named."""
+    budget, plan = config.budget, config.plan
+    limits = {**vars(budget), "metric": None if budget.metric is None else name_of(budget.metric)}
+    return {**vars(config), "plan": None if plan is None else str(plan), "budget": limits}
+
+
 def _done(ledger: Ledger, preset: Preset) -> str:
     """What was done to the model that is returned, as its provenance says it."""
     kept = {s.name for s in ledger.stages if s.kept}
-    return "+".join(["pruned"] * ("prune" in kept) + [preset if "quantize" in kept else "exact"])
+    done = "weights8" if "weights" in kept else preset if "quantize" in kept else "exact"
+    return "+".join(["pruned"] * ("prune" in kept) + [done])
 
 
 def _advice(loaded: Loaded, best: ir.Model) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ from onnxzip.prune.search import search
 from onnxzip.quantize.targets import target_row
 from onnxzip.records import OutputMetrics, Verdict
 from onnxzip.runtime import Batch
+from onnxzip.validate.intervals import wilson
 from onnxzip.validate.judge import unverified
-from onnxzip.validate.metrics import wilson
 
 _SURE = 0.8416
 """Normal quantile of 80 %: how sure a search must be of each agreement, for it looks at many candidates and takes the best."""
@@ -110,7 +110,7 @@ def _search(ledger: Ledger, tuning: Iterable[Batch], round_to: int) -> None:
 
     def accept(model: ir.Model) -> tuple[bool, float]:
         verdict = ledger.verdict(model, lossy=True, timed=False)
-        found = [*verdict.reasons, *_unsure(verdict, ledger.config)]
+        found = [*verdict.problems, *_unsure(verdict, ledger.config)]
         doubts[:] = found or doubts
         figures = verdict.metrics
         return not found, figures.get("agreement", figures.get("sqnr_db", 0.0))
@@ -155,7 +155,7 @@ def _judge(ledger: Ledger, model: ir.Model, record: Reduction, tried: tuple[str,
         return ledger.take_back("prune", "no channel can go", notes=notes)
     verdict = ledger.verdict(model, lossy=True)
     if not verdict.passed:
-        reason = f"the budget was missed with {_summary(record)}: {verdict.reasons[0]}"
+        reason = f"the budget was {verdict.outcome} with {_summary(record)}: {verdict.problems[0]}"
         return ledger.take_back("prune", reason, notes=notes, widths=widths, verdict=verdict)
     if (slow := _not_faster(ledger, model)) is not None:
         return ledger.take_back("prune", f"{_summary(record)}, but {slow}", notes=notes, widths=widths)

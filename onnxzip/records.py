@@ -8,6 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from onnxzip.verdict import Accuracy, Memory, Outcome, OutputMetrics, Speed, UserMetric, Verdict, WorstSample
+
+__all__ = [
+    "Accuracy",
+    "Facts",
+    "Inspection",
+    "Memory",
+    "Outcome",
+    "OutputMetrics",
+    "PassRecord",
+    "RunRecord",
+    "Speed",
+    "StageRecord",
+    "UserMetric",
+    "Verdict",
+    "Weight",
+    "Width",
+    "WorstSample",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecord:
@@ -57,7 +77,7 @@ class StageRecord:
     """One stage of the pipeline.
 
     Attributes:
-        name: opset, rewrite, eliminate, prune or quantize.
+        name: opset, rewrite, eliminate, prune, quantize, or weights (stored in int8, where int8 was too slow).
         kept: its result is part of the final model. False: it was taken back, or there was nothing to do.
         summary: one sentence: what it did, or why it was taken back.
         seconds: wall-clock time.
@@ -86,96 +106,6 @@ class Facts:
     parameters: int
     opset: int
     operators: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputMetrics:
-    """How one output of the candidate compares with the original's, over all samples.
-
-    Attributes:
-        name: the output.
-        max_abs_error: largest absolute difference; inf where one side is NaN or Inf and the other is not.
-        max_rel_error: max_abs_error divided by the largest finite magnitude of the original.
-        sqnr_db: 10 log10(sum of squares of the original / sum of squares of the difference); inf when equal;
-            None for outputs that are not float.
-        cosine: cosine of the angle between both outputs, flattened over all samples; None when not float or all zero.
-        outliers: number of elements that are off by more than 1e-3 of their own size and 1e-4 of their channel's; exact
-            rewriting has none.
-        agreement: share of equal decisions; None where the output does not look like class scores or labels.
-        agreement_low, agreement_high: its 95 % Wilson interval.
-        decisions: number of decisions behind `agreement`.
-        balanced: agreement averaged over the classes that are decided for, so that rare ones count as much as frequent ones: the smaller
-            one of both directions (of the original's decisions, and of the candidate's); None where there is no agreement.
-    """
-
-    name: str
-    max_abs_error: float
-    max_rel_error: float
-    sqnr_db: float | None
-    cosine: float | None
-    outliers: int = 0
-    agreement: float | None = None
-    agreement_low: float | None = None
-    agreement_high: float | None = None
-    decisions: int = 0
-    balanced: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """Paired latency: `speedup` is the median of (original / candidate), `low` and `high` its 95 % bootstrap interval."""
-
-    speedup: float
-    low: float
-    high: float
-    pairs: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """Whether a candidate may stand in for the original, and the figures behind the answer.
-
-    Attributes:
-        passed: every limit of the budget holds, and the interface is the same.
-        verified: numbers were compared (False: structure only, because the original could not be run).
-        reasons: one sentence for each limit that was missed.
-        warnings: what weakens the verdict without failing it (few samples, made-up data).
-        data: where the compared samples came from: "held-out" (part of the calibration data), "given", "made up", or "none".
-        samples: how many samples were compared.
-        outputs: the figures of each output.
-        size_ratio: bytes of the candidate divided by bytes of the original.
-        speed: paired latency, where it was measured.
-    """
-
-    passed: bool
-    verified: bool
-    reasons: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    data: str = "made up"
-    samples: int = 0
-    outputs: tuple[OutputMetrics, ...] = ()
-    size_ratio: float | None = None
-    speed: Speed | None = None
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The worst figure over the outputs, by name. Keys whose figure does not exist are left out."""
-        worst: dict[str, float] = {}
-        for key, pick in (
-            ("agreement", min),
-            ("sqnr_db", min),
-            ("cosine", min),
-            ("max_abs_error", max),
-            ("max_rel_error", max),
-        ):
-            values = [v for o in self.outputs if (v := getattr(o, key)) is not None]
-            if values:
-                worst[key] = pick(values)
-        if self.size_ratio is not None:
-            worst["size_ratio"] = self.size_ratio
-        if self.speed is not None:
-            worst["speedup"] = self.speed.speedup
-        return worst
 
 
 @dataclass(frozen=True, kw_only=True)

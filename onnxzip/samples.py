@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxzip.calibrate.data import Data, open_data, split
-from onnxzip.config import Config
+from onnxzip.calibrate.feeds import NOTHING, Beside
+from onnxzip.config import Budget, Config
 from onnxzip.errors import ModelError
 from onnxzip.ledger import MADE_UP
 from onnxzip.model.load import Loaded
 from onnxzip.runtime import Session
+from onnxzip.validate.comparison import Comparing
 from onnxzip.validate.made_up import MadeUp
 
 DOUBT = (
@@ -58,12 +60,18 @@ def samples_of(
         made_up: something needs data to tune on; where there is none, both parts are made up, of different seeds.
 
     Raises:
-        DataError: the data does not fit the model.
+        DataError: the data does not fit the model, or its labels no output.
+        UsageError: no output has the class axis of the budget.
     """
     optional = [v.name or "" for v in loaded.model.graph.inputs if v.is_initializer()]
+    beside = Beside(config.labels, everything=config.budget.metric is not None)
+    judged = calibration if evaluation is None else evaluation  # only what judges needs labels
     tuning, held_out = (
-        None if d is None else open_data(d, session.inputs, optional) for d in (calibration, evaluation)
+        None if d is None else open_data(d, session.inputs, optional, beside if d is judged else NOTHING)
+        for d in (calibration, evaluation)
     )
+    if (first := tuning if held_out is None else held_out) is not None:
+        _check_answers(session, first, config)
     if tuning is not None and held_out is None:
         tuning, held_out = split(tuning, config.held_out) if tunes else (None, tuning)
         return Samples(tuning, held_out, "held-out" if tunes else "given")
@@ -77,6 +85,19 @@ def samples_of(
     if held_out is None:
         return Samples(tuning, judging, MADE_UP, (DOUBT,))
     return Samples(tuning, held_out, "given", (DOUBT,))
+
+
+def _check_answers(session: Session, data: Data, config: Config) -> None:
+    """Whether labels and class axis fit the model, by its first batch: better said now than after an hour of work."""
+    budget = config.budget
+    labels = config.labels if budget.metric is None or budget.max_accuracy_drop is not None else None
+    if labels is None and budget.class_axis is None:
+        return
+    feed, beside, positions = next(data.labelled())
+    outputs = session.run(feed)
+    found = Comparing(list(outputs), Budget(class_axis=budget.class_axis), labels)
+    found.add(outputs, outputs, beside, positions)
+    found.result()
 
 
 def _made_up(loaded: Loaded, session: Session, seed: int, part: int) -> Data:

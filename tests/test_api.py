@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,33 @@ def test_the_verdict_is_given_on_data_that_did_not_tune(monkeypatch):
     assert seen["held"]
     assert not set(seen["tune"]) & set(seen["held"])
     assert result.verdict.samples == len(seen["held"])
+
+
+def test_accuracy_and_a_metric_of_ones_own_stand_in_verdict_and_report(tmp_path):
+    def right(outputs, labels, arrays):
+        return float((outputs["scores"].argmax(1) == labels).mean())
+
+    budget = Budget(metric=right, min_metric=0.99, max_accuracy_drop=0, confidence=0.95)
+    config = Config(labels="label", budget=budget, measure_speed=False)
+    evaluation = MODELS / "digits_evaluation.npz"
+    result = onnxzip.optimize(SPARSE, evaluation=evaluation, config=config, save_worst=tmp_path / "worst")
+    assert result.verdict.outcome == "passed"  # exact: the same numbers on any samples
+    (accuracy,) = result.verdict.accuracy
+    assert accuracy.candidate == result.verdict.metric.candidate == pytest.approx(449 / 450)
+    found = json.loads(result.report.to_json())
+    assert found["config"]["budget"]["metric"].endswith("right")
+    assert found["verdict"]["metrics"]["accuracy_drop"] == 0
+    assert "scores: accuracy, 450" in result.report.to_text()
+    written = sorted(p.name for p in (tmp_path / "worst").iterdir())
+    assert written == sorted(f"sample-{w.index}.npz" for w in result.verdict.worst)
+
+
+def test_positions_of_the_worst_samples_are_those_of_the_whole_data():
+    images = np.load(MODELS / "digits_evaluation.npz")["image"][:60]
+    loose = Budget(min_agreement=None, min_sqnr_db=None)
+    config = Config(preset="int8", budget=loose, measure_speed=False, objective="size")
+    result = onnxzip.optimize(DENSE, {"image": images}, config=config)
+    held_out = {w.index for w in result.verdict.worst}
+    assert result.verdict.samples == 20
+    assert max(held_out) >= 20  # not positions in the held-out part
+    assert len(held_out) == 10

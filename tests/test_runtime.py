@@ -6,6 +6,7 @@ import gc
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from onnxzip import runtime
@@ -47,6 +48,38 @@ def test_it_shows_what_the_runtime_made_of_the_graph(tmp_path):
     kinds = [n.op_type for n in onnx.load(str(tmp_path / "seen.onnx")).graph.node]
     assert "FusedConv" in kinds or "Conv" in kinds
     assert "Relu" not in kinds
+
+
+@pytest.mark.parametrize(
+    ("level", "text", "shared"),
+    [
+        ("none", "agraph (float[N,64] x) => (float[N,64] y) { y = MatMul(x, w) }", True),
+        ("all", "agraph (float[N,64] x) => (float[N,64] y) { y = MatMul(x, w) }", False),
+        ("all", "agraph (int64[N] x) => (float[N,64] y) { y = Gather(w, x) }", True),
+        ("all", "agraph (int64[N] x) => (float[N,64] y, float[64,64] z) { y = Gather(w, x) z = Sqrt(w) }", False),
+    ],
+)
+def test_weights_that_nothing_rewrites_are_read_where_they_are(level, text, shared):
+    """Shown by what happens when the array changes, which nobody should do."""
+    weights = np.ones((64, 64), np.float32)
+    m = model(text, w=weights)
+    m.graph.initializers["w"].const_value = ir.tensor(weights, name="w")
+    session = Session(m, level=level, threads=1)
+    feed = {"x": np.zeros(1, np.int64) if "Gather" in text else np.full((1, 64), 1 / 64, np.float32)}
+    assert session.run(feed, ["y"])["y"].max() == 1
+    weights[:] = 2
+    assert session.run(feed, ["y"])["y"].max() == (2 if shared else 1)
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_memory_is_laid_out_ahead_only_where_speed_counts_and_the_numbers_are_the_same(monkeypatch, timed):
+    made = []
+    opened = runtime.ort.InferenceSession
+    monkeypatch.setattr(runtime.ort, "InferenceSession", lambda c, o, **k: made.append(o) or opened(c, o, **k))
+    session = Session(conv(), threads=1, timed=timed)
+    assert [o.enable_mem_pattern for o in made] == [timed]
+    for n in (1, 2, 2, 1):
+        assert session.run({"x": np.ones((n, 3, 8, 8), np.float32)})["y"].sum() == n * 4 * 3 * 22**2
 
 
 def test_large_weights_are_shared_not_serialized():

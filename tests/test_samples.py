@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 import onnxzip
-from onnxzip import Budget, Config, samples
+from onnxzip import Budget, Config, DataError, UsageError, pipeline, samples
 from tests.helpers.graphs import model
 
 
@@ -121,3 +121,18 @@ def test_models_that_int8_has_nothing_to_do_for_pass_through_with_the_reason(tex
     assert result.verdict.passed
     assert not result.report.record.stages[-1].kept
     assert any(reason in n for n in result.report.record.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"labels": "y"}, DataError, "too few for label 16"),
+        ({"labels": "z"}, DataError, "no array 'z'"),
+        ({"budget": Budget(class_axis=4)}, UsageError, "no float output has classes along axis 4"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_before_any_work(options, error, message, monkeypatch):
+    monkeypatch.setattr(pipeline, "Ledger", None)  # work would begin here
+    data = {"x": np.ones((8, 64), np.float32), "y": np.full(8, 16)}
+    with pytest.raises(error, match=message):
+        onnxzip.optimize(dense(), data, config=Config(**options))

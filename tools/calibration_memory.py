@@ -7,8 +7,7 @@ made one at a time, each count in a process of its own; its peak is what the ope
 brings about 17 MB of activations. Allowed is a growth, from 16 to 256 batches, of less than one batch's activations: a
 collector that kept them would grow by 240 times that.
 
-Few sizes take turns, because onnxruntime plans its memory for each shape that it sees a second time: a block of activations,
-whatever the number of batches. With sixteen sizes that plan comes after batch 16 and adds 16 to 32 MB, once.
+Few sizes take turns: onnxruntime's arena keeps what the largest shape took.
 
 The parent process stays small and does no work itself: Linux counts the memory of the parent, at the moment a child is
 started, to the peak of the child.

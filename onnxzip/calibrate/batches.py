@@ -5,6 +5,8 @@
 2. The leading axes are dynamic, and a stored array has more than 32 rows: it is cut into batches of up to 32.
 3. Anything else stays as it is: batches that the caller made, inputs whose leading axes differ in size (that axis is no batch
    axis then), or whose batch axis has a name that occurs at another place of the inputs too (cutting would tear them apart).
+
+Arrays beside the inputs (labels) that have as many rows are cut and joined with them; others stay whole.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from onnxzip.calibrate.feeds import Feed
+from onnxzip.calibrate.feeds import BESIDE, Feed
 from onnxzip.errors import DataError
 from onnxzip.runtime import TensorSpec
 
@@ -36,7 +38,7 @@ def fit(
     Raises:
         DataError: there are rows, but too few for one batch.
     """
-    size = _fixed_size(inputs)
+    size = fixed_size(inputs)
     if size is not None:
         return _gathered(((where, feed) for where, feed, _ in feeds), size, inputs, note)
     return _cut(feeds, inputs)
@@ -52,9 +54,11 @@ def rows_of(feed: Feed, inputs: Sequence[TensorSpec]) -> int | None:
 
 
 def take(feed: Feed, rows: slice | Sequence[int], inputs: Sequence[TensorSpec]) -> Feed:
-    """These rows of every input; those without axes, and overridden defaults, as they are."""
+    """These rows of every input, and of what lies beside them; those without axes, and overridden defaults, as they are."""
+    count = rows_of(feed, inputs)
     chosen = {s.name: feed[s.name][rows] for s in inputs if feed[s.name].ndim}
-    return {**feed, **chosen}
+    beside = {n: a[rows] for n, a in feed.items() if n.startswith(BESIDE) and a.ndim and len(a) == count}
+    return {**feed, **chosen, **beside}
 
 
 def has_free_rows(inputs: Sequence[TensorSpec]) -> bool:
@@ -64,7 +68,8 @@ def has_free_rows(inputs: Sequence[TensorSpec]) -> bool:
     return bool(leading) and not any(isinstance(d, int) or d in elsewhere for d in leading)
 
 
-def _fixed_size(inputs: Sequence[TensorSpec]) -> int | None:
+def fixed_size(inputs: Sequence[TensorSpec]) -> int | None:
+    """How many rows a batch must have, where that is fixed (case 1); else None."""
     leading = {s.shape[0] for s in inputs if s.shape}
     size = leading.pop() if len(leading) == 1 else None
     return size if isinstance(size, int) and size > 0 else None
@@ -121,11 +126,24 @@ def _copied(feed: Feed) -> Feed:
 
 def _joined(first: Feed, second: Feed, inputs: Sequence[TensorSpec]) -> Feed | None:
     """The rows of both, or None where they differ in dtype or in another axis."""
-    joined = dict(second)
+    joined = {n: a for n, a in second.items() if not n.startswith(BESIDE)} | _beside(first, second, inputs)
     for spec in inputs:
         one, other = first[spec.name], second[spec.name]
         if (one.dtype, one.ndim, one.shape[1:]) != (other.dtype, other.ndim, other.shape[1:]):
             return None
         if one.ndim:
             joined[spec.name] = np.concatenate([one, other])
+    return joined
+
+
+def _beside(first: Feed, second: Feed, inputs: Sequence[TensorSpec]) -> Feed:
+    """What lies beside the inputs of both: rows one after the other, what is the same in both once. Anything else is gone, and missed where it is needed."""
+    joined: Feed = {}
+    counts = rows_of(first, inputs), rows_of(second, inputs)
+    for name in (n for n in second if n.startswith(BESIDE) and n in first):
+        one, other = first[name], second[name]
+        if one.ndim and other.ndim and (len(one), len(other)) == counts and one.shape[1:] == other.shape[1:]:
+            joined[name] = np.concatenate([one, other])
+        elif np.array_equal(one, other):
+            joined[name] = other
     return joined

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from onnxzip.calibrate.batches import fit, has_free_rows, rows_of, take
-from onnxzip.calibrate.feeds import Feed, feed_of
+from onnxzip.calibrate.feeds import BESIDE, NOTHING, POSITIONS, Beside, Feed, feed_of
 from onnxzip.calibrate.fingerprint import DIGEST_BITS, fingerprint
 from onnxzip.calibrate.screen import Screen
 from onnxzip.calibrate.sources import Source, open_source
@@ -27,7 +27,7 @@ class Data:
     """Batches that can be iterated again and again, each time fresh and the same.
 
     Iterating gives `dict[str, numpy.ndarray]`, ready for `onnxzip.runtime.Session.run` (lists for sequence inputs). Arrays that
-    no input bears, such as labels, are left out; `extras` names them.
+    no input bears, such as labels, are left out: `labelled` gives those that were asked for, `extras` names the others.
 
     Attributes:
         name: what the data is called in messages.
@@ -55,11 +55,25 @@ class Data:
             DataError: a batch cannot be read or does not fit the model, there is none, or there are more or fewer than
                 in the iteration before.
         """
+        return (feed for feed, _, _ in self.labelled())
+
+    def labelled(self) -> Iterator[tuple[Feed, Feed, np.ndarray[Any, Any]]]:
+        """Each batch, the arrays beside it by name (see `open_data`), and where its samples stand in the data as it was given.
+
+        The positions are int64 [rows], from 0; parts of a split tell those of the whole.
+
+        Raises:
+            DataError: as above.
+        """
         screen, batches, samples, digest = Screen(self.inputs), 0, 0, 0
-        for feed in self._produce(screen):
-            batches, samples = batches + 1, samples + self._rows(feed)
+        for whole in self._produce(screen):
+            feed = {n: a for n, a in whole.items() if not n.startswith(BESIDE)}
+            beside = {n.removeprefix(BESIDE): a for n, a in whole.items() if n.startswith(BESIDE) and n != POSITIONS}
+            rows = leading_rows(feed, self.inputs)
+            positions = whole.get(POSITIONS, np.arange(samples, samples + rows))
+            batches, samples = batches + 1, samples + rows
             digest = (digest * 31 + fingerprint(feed)) % 2**DIGEST_BITS
-            yield feed
+            yield feed, beside, positions
         if not batches:
             raise DataError(f"{self.name}: holds no batch. Give at least one.")
         if self._counted is not None and self._counted != (batches, samples):
@@ -100,12 +114,16 @@ class Data:
                 pass
         return self._counted or (0, 0)
 
-    def _rows(self, feed: Feed) -> int:
-        arrays = (feed.get(s.name) for s in self.inputs)
-        return next((len(a) for a in arrays if isinstance(a, np.ndarray) and a.ndim), 1)
+
+def leading_rows(feed: Feed, inputs: Sequence[TensorSpec]) -> int:
+    """How many samples a batch counts as: the leading axis of the first input that has one."""
+    arrays = (feed.get(s.name) for s in inputs)
+    return next((len(a) for a in arrays if isinstance(a, np.ndarray) and a.ndim), 1)
 
 
-def open_data(source: Any, inputs: Sequence[TensorSpec], optional: Collection[str] = ()) -> Data:
+def open_data(
+    source: Any, inputs: Sequence[TensorSpec], optional: Collection[str] = (), beside: Beside = NOTHING
+) -> Data:
     """Data for a model.
 
     Args:
@@ -114,26 +132,34 @@ def open_data(source: Any, inputs: Sequence[TensorSpec], optional: Collection[st
             how stored arrays are cut.
         inputs: the inputs of the model's `onnxzip.runtime.Session`.
         optional: names of overridable defaults, which batches may hold but need not.
+        beside: which arrays that are no inputs `Data.labelled` gives: labels, or everything.
 
     Raises:
         DataError: the source is of no known kind, is not there, or can be iterated only once. (What is in it is
             looked at when it is iterated.)
     """
-    opened = open_source(source, inputs, optional)
-    return Data(opened.name, inputs, lambda screen: _produced(opened, inputs, frozenset(optional), screen))
+    opened = open_source(source, inputs, optional, beside.wants)
+    return Data(opened.name, inputs, lambda screen: _produced(opened, inputs, frozenset(optional), beside, screen))
 
 
 def _produced(
-    source: Source, inputs: Sequence[TensorSpec], optional: Collection[str], screen: Screen
+    source: Source, inputs: Sequence[TensorSpec], optional: Collection[str], beside: Beside, screen: Screen
 ) -> Iterator[Feed]:
     def feeds() -> Iterator[tuple[str, Feed, bool]]:
+        first = 0
         for item in source.items():
-            feed, extras = feed_of(item, inputs, optional)
+            feed, extras = feed_of(item, inputs, optional, beside)
             screen.extras |= frozenset(extras)
-            yield item.where, feed, item.stored
+            rows = leading_rows(feed, inputs)
+            single = {
+                n: a[np.newaxis] for n, a in feed.items() if n.startswith(BESIDE) and rows == 1 and a.shape[:1] != (1,)
+            }
+            yield item.where, {**feed, **single, POSITIONS: np.arange(first, first + rows)}, item.stored
+            first += rows
 
     for where, feed in fit(feeds(), inputs, screen.note):
-        yield screen.check(where, feed)
+        checked = screen.check(where, {n: a for n, a in feed.items() if not n.startswith(BESIDE)})
+        yield {**checked, **{n: a for n, a in feed.items() if n.startswith(BESIDE)}}
 
 
 def split(data: Data, held_out: float) -> tuple[Data, Data]:

@@ -21,6 +21,9 @@ LIMIT_BYTES = 256 * 2**20
 WIDEST = int((LIMIT_BYTES / 8) ** 0.5)
 """Rows that are wider than this are known by their variances only."""
 
+STRIPE = 256
+"""Columns of wide rows whose products are made at a time."""
+
 
 def square_bytes(width: int, groups: int = 1) -> int:
     """Memory that the second moments of rows of `width` in `groups` take."""
@@ -65,12 +68,27 @@ class Moments:
         x = self._split(rows)
         self.count += len(rows)
         self.total += x.sum(axis=1)
-        self.square += (x * x).sum(axis=1) if self.diagonal else x.swapaxes(1, 2) @ x
+        if self.diagonal:
+            self.square += (x * x).sum(axis=1)
+        else:
+            self._add_products(x)
         if targets is not None and self.targets:
             y = self._split(targets)
             self.cross += x.swapaxes(1, 2) @ y
             self.aim += y.sum(axis=1)
             self.energy += (y * y).sum(axis=1)
+
+    def _add_products(self, x: Numbers) -> None:
+        """`Σ x xᵀ` of rows (groups, n, width / groups); of wide ones by stripes, so that no second matrix of its size is made."""
+        each = x.shape[2]
+        if each <= STRIPE:
+            self.square += x.swapaxes(1, 2) @ x
+            return
+        for start in range(0, each, STRIPE):
+            stop = min(start + STRIPE, each)
+            products = x[:, :, start:stop].swapaxes(1, 2) @ x[:, :, start:]
+            self.square[:, start:stop, start:] += products
+            self.square[:, stop:, start:stop] += products[:, :, stop - start :].swapaxes(1, 2)
 
     def merge(self, other: Moments) -> None:
         """Add what another part of the rows gave."""
@@ -100,6 +118,16 @@ class Moments:
             return np.asarray(second)
         mean = self.total[group] / self.count
         return np.asarray(second - (mean * mean if self.diagonal else np.outer(mean, mean)))
+
+    def covariances(self, *, centred: bool) -> Numbers:
+        """C of all groups, shape (groups, width / groups, width / groups), with no more memory than that. Not where only the diagonal is kept."""
+        found = self.square / self.count
+        if centred:
+            mean = self.total / self.count
+            for part in range(0, found.shape[1], STRIPE):
+                stripe = slice(part, part + STRIPE)
+                found[:, stripe] -= mean[:, stripe, None] * mean[:, None]
+        return np.asarray(found)
 
     def covariance_with_target(self, group: int, *, centred: bool) -> Numbers:
         """`Σ x yᵀ / n`, less the means' product when centred; shape (width / groups, targets / groups)."""

@@ -16,7 +16,6 @@ Nothing is unpickled. Code of the user runs only in 5, 6 and 8, where the user n
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -30,6 +29,7 @@ import numpy as np
 
 from onnxzip.calibrate.protobuf import read_test_set
 from onnxzip.errors import DataError
+from onnxzip.named import function, is_named, told
 from onnxzip.runtime import TensorSpec
 
 KINDS = (
@@ -63,8 +63,14 @@ class Source:
     items: Callable[[], Iterator[Item]]
 
 
-def open_source(source: Any, inputs: Sequence[TensorSpec], optional: Iterable[str] = ()) -> Source:
-    """Recognise a source. Files are looked up now and read later.
+Known = Callable[[str], bool]
+"""Which arrays of a file are read."""
+
+
+def open_source(
+    source: Any, inputs: Sequence[TensorSpec], optional: Iterable[str] = (), beside: Known = lambda _: False
+) -> Source:
+    """Recognise a source. Files are looked up now and read later; of their arrays, inputs, optional ones and those that `beside` names.
 
     Raises:
         DataError: it is none of the kinds above, or can be iterated only once.
@@ -72,7 +78,8 @@ def open_source(source: Any, inputs: Sequence[TensorSpec], optional: Iterable[st
     if isinstance(source, (str, os.PathLike)):
         if not os.fspath(source):
             raise DataError(f"the name of the data is empty. Give {KINDS}.")
-        return _from_text(os.fspath(source), inputs, frozenset((*(s.name for s in inputs), *optional)))
+        names = frozenset((*(s.name for s in inputs), *optional))
+        return _from_text(os.fspath(source), inputs, names, lambda name: name in names or beside(name))
     if isinstance(source, Mapping) or hasattr(source, "__array__"):
         return Source("the given arrays", lambda: iter([Item("the given arrays", source, stored=True)]))
     if hasattr(source, "__next__"):
@@ -90,27 +97,28 @@ def open_source(source: Any, inputs: Sequence[TensorSpec], optional: Iterable[st
     return Source(name, lambda: _numbered(source, name))
 
 
-def _from_text(text: str, inputs: Sequence[TensorSpec], known: frozenset[str]) -> Source:
+def _from_text(text: str, inputs: Sequence[TensorSpec], names: frozenset[str], known: Known) -> Source:
     path = Path(text)
     if path.is_dir():
-        return _folder(path, inputs, known)
+        return _folder(path, inputs, names, known)
     if path.is_file():
         if path.suffix in (".npz", ".npy"):
-            return Source(text, lambda: iter([_read(path, known)]))
+            return Source(text, lambda: iter([_read(path, names, known)]))
         raise DataError(f"{text}: data of this kind is not known. Give {KINDS}.")
-    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
-        return _function(text)
+    if is_named(text):
+        made = function(text, DataError)
+        return Source(text, lambda: _called(made, text))
     raise DataError(f"{text}: there is no such file or folder. Give {KINDS}.")
 
 
-def _folder(path: Path, inputs: Sequence[TensorSpec], known: frozenset[str]) -> Source:
+def _folder(path: Path, inputs: Sequence[TensorSpec], names: frozenset[str], known: Known) -> Source:
     files = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".npy") and not p.name.startswith("."))
     sets = sorted(p for p in path.glob("test_data_set_*") if p.is_dir()) or [path] * any(path.glob("input_*.pb"))
     if files and sets:
         raise DataError(f"{path}: holds both {files[0].name} and test sets (input_*.pb). Keep one kind in the folder.")
     if sets:
         sets.sort(key=lambda p: (len(p.name), p.name))  # test_data_set_10 comes after test_data_set_9
-        return Source(str(path), lambda: (Item(str(p), read_test_set(p, inputs, known)) for p in sets))
+        return Source(str(path), lambda: (Item(str(p), read_test_set(p, inputs, names)) for p in sets))
     if not files:
         raise DataError(f"{path}: the folder holds no data. Give {KINDS}.")
     if all(p.suffix == ".npy" for p in files) and all(s.name in {p.stem for p in files} for s in inputs):
@@ -120,20 +128,20 @@ def _folder(path: Path, inputs: Sequence[TensorSpec], known: frozenset[str]) -> 
             f"{path}: an .npy file holds one array, but the model has {len(inputs)} inputs. "
             f"Name the files after the inputs ({', '.join(f'{s.name}.npy' for s in inputs)}), or store .npz files."
         )
-    return Source(str(path), lambda: (_read(p, known) for p in files))
+    return Source(str(path), lambda: (_read(p, names, known) for p in files))
 
 
-def _read_together(folder: Path, files: Sequence[Path], known: frozenset[str]) -> Item:
-    content = {p.stem: _read(p, known).content for p in files if p.stem in known}
-    return Item(str(folder), content, tuple(p.stem for p in files if p.stem not in known), stored=True)
+def _read_together(folder: Path, files: Sequence[Path], known: Known) -> Item:
+    content = {p.stem: _read(p, frozenset(), known).content for p in files if known(p.stem)}
+    return Item(str(folder), content, tuple(p.stem for p in files if not known(p.stem)), stored=True)
 
 
-def _read(path: Path, known: frozenset[str]) -> Item:
+def _read(path: Path, names: frozenset[str], known: Known) -> Item:
     try:
         if path.suffix == ".npy":
             return Item(str(path), np.lib.format.open_memmap(path, mode="r"), stored=True)
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return _npz_item(path, file, known)
+            return _npz_item(path, file, names, known)
     except (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError) as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise DataError(
@@ -142,13 +150,13 @@ def _read(path: Path, known: frozenset[str]) -> Item:
         raise DataError(f"{path}: cannot be read as {path.suffix} ({error}). Write it again with numpy.") from error
 
 
-def _npz_item(path: Path, file: Any, known: frozenset[str]) -> Item:
-    names = list(file.files)
-    if names and not known.intersection(names) and all(re.fullmatch(r"arr_\d+", n) for n in names):
-        names.sort(key=lambda n: int(n[4:]))
-        return Item(str(path), tuple(_entry(path, file, n) for n in names), stored=True)
-    content = {n: _entry(path, file, n) for n in names if n in known}
-    return Item(str(path), content, tuple(n for n in names if n not in known), stored=True)
+def _npz_item(path: Path, file: Any, names: frozenset[str], known: Known) -> Item:
+    found = list(file.files)
+    if found and not names.intersection(found) and all(re.fullmatch(r"arr_\d+", n) for n in found):
+        found.sort(key=lambda n: int(n[4:]))
+        return Item(str(path), tuple(_entry(path, file, n) for n in found), stored=True)
+    content = {n: _entry(path, file, n) for n in found if known(n)}
+    return Item(str(path), content, tuple(n for n in found if not known(n)), stored=True)
 
 
 def _entry(path: Path, file: Any, name: str) -> Any:
@@ -162,35 +170,11 @@ def _entry(path: Path, file: Any, name: str) -> Any:
         ) from error
 
 
-def _function(text: str) -> Source:
-    module_name, _, name = text.partition(":")
-    function = getattr(_imported(text, module_name), name, None)
-    if not callable(function):
-        raise DataError(f"{text}: module {module_name} has no function {name!r}. Check the spelling.")
-    return Source(text, lambda: _called(function, text))
-
-
-def _imported(text: str, module_name: str) -> Any:
-    """The user's module, looked for in the working directory too, for the time of this import only."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"{text}: module {error.name!r} is not found in {here} nor among the installed packages."
-        ) from error
-    except (Exception, SystemExit) as error:  # code of the user: anything can happen, and the user wants to know what
-        raise DataError(f"{text}: importing {module_name} fails: {_told(error)}") from error
-    finally:
-        sys.path.remove(here)
-
-
 def _called(function: Callable[[], Any], name: str) -> Iterator[Item]:
     try:
         batches = function()
     except (Exception, SystemExit) as error:  # code of the user
-        raise DataError(f"{name}: the function fails: {_told(error)}") from error
+        raise DataError(f"{name}: the function fails: {told(error)}") from error
     yield from _numbered(batches, name)
 
 
@@ -207,9 +191,5 @@ def _numbered(batches: Any, name: str) -> Iterator[Item]:
         except DataError:
             raise
         except (Exception, SystemExit) as error:  # code of the user
-            raise DataError(f"{name}: batch {number} cannot be made: {_told(error)}") from error
+            raise DataError(f"{name}: batch {number} cannot be made: {told(error)}") from error
         yield Item(f"{name}, batch {number}", content)
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

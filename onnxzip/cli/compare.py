@@ -21,10 +21,23 @@ def compare(
     calibration: options.Data = None,
     min_agreement: options.MinAgreement = DEFAULT.min_agreement,
     min_sqnr: options.MinSqnr = DEFAULT.min_sqnr_db,
+    min_cosine: options.MinCosine = None,
     max_abs_error: options.MaxAbsError = None,
+    max_rel_error: options.MaxRelError = None,
+    class_axis: options.ClassAxis = None,
+    labels: options.Labels = None,
+    max_accuracy_drop: options.MaxAccuracyDrop = None,
+    metric: options.Metric = None,
+    min_metric: options.MinMetric = None,
+    max_metric_drop: options.MaxMetricDrop = None,
     max_size: options.MaxSize = None,
+    max_nodes: options.MaxNodes = None,
+    max_memory: options.MaxMemory = None,
     min_speedup: options.MinSpeedup = None,
+    confidence: options.Confidence = None,
     speed: options.Speed = False,
+    memory: options.Memory = False,
+    save_worst: options.SaveWorst = None,
     json: options.Json = None,
     junit: options.Junit = None,
     markdown: options.Markdown = None,
@@ -38,12 +51,23 @@ def compare(
     reports = (json, junit, None if output.is_step_summary(markdown) else markdown)
     data = Path(calibration) if calibration else None
     output.check_side_files(reports, (original, candidate, data), force=force)
+    output.check_samples(save_worst, force=force)
     budget = Budget(
         min_agreement=min_agreement,
         min_sqnr_db=min_sqnr,
+        min_cosine=min_cosine,
         max_abs_error=max_abs_error,
+        max_rel_error=max_rel_error,
+        class_axis=class_axis,
+        max_accuracy_drop=max_accuracy_drop,
+        metric=metric,
+        min_metric=min_metric,
+        max_metric_drop=max_metric_drop,
         max_size=max_size,
+        max_nodes=max_nodes,
+        max_memory=max_memory,
         min_speedup=min_speedup,
+        confidence=confidence,
     )
     from onnxzip.cli.progress import observer
     from onnxzip.gate import compare as run
@@ -53,7 +77,17 @@ def compare(
     from onnxzip.report.console import verdict
     from onnxzip.versions import versions
 
-    result = run(original, candidate, calibration, budget, speed=speed, observer=observer(quiet=quiet))
+    result = run(
+        original,
+        candidate,
+        calibration,
+        budget,
+        labels=labels,
+        speed=speed,
+        memory=memory,
+        save_worst=save_worst,
+        observer=observer(quiet=quiet),
+    )
     record = Comparison(
         original=str(original),
         candidate=str(candidate),

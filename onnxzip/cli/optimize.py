@@ -31,9 +31,20 @@ def optimize(
     allow_unverified: options.AllowUnverified = False,
     min_agreement: options.MinAgreement = DEFAULT.min_agreement,
     min_sqnr: options.MinSqnr = DEFAULT.min_sqnr_db,
+    min_cosine: options.MinCosine = None,
     max_abs_error: options.MaxAbsError = None,
+    max_rel_error: options.MaxRelError = None,
+    class_axis: options.ClassAxis = None,
+    labels: options.Labels = None,
+    max_accuracy_drop: options.MaxAccuracyDrop = None,
+    metric: options.Metric = None,
+    min_metric: options.MinMetric = None,
+    max_metric_drop: options.MaxMetricDrop = None,
     max_size: options.MaxSize = None,
+    max_nodes: options.MaxNodes = None,
+    max_memory: options.MaxMemory = None,
     min_speedup: options.MinSpeedup = None,
+    confidence: options.Confidence = None,
     keep_float: options.KeepFloat = None,
     plan: options.Plan = None,
     save_plan: options.SavePlan = None,
@@ -43,6 +54,7 @@ def optimize(
     settings: options.Settings = None,
     calibrate: options.Calibrate = "full",
     keep_defaults: options.KeepDefaults = False,
+    save_worst: options.SaveWorst = None,
     keep_best: options.KeepBest = False,
     force: options.Force = False,
     verify_each: options.VerifyEach = False,
@@ -66,6 +78,7 @@ def optimize(
     data = [Path(d) for d in (calibration, evaluation) if d]
     reports = (json, junit, None if output.is_step_summary(markdown) else markdown)
     output.check_side_files((*reports, save_plan), (model, path, plan, settings, *data), force=force)
+    output.check_samples(save_worst, force=force)
     config = configured(
         entry,
         given,
@@ -81,10 +94,21 @@ def optimize(
         budget=limits(
             min_agreement=min_agreement,
             min_sqnr_db=min_sqnr,
+            min_cosine=min_cosine,
             max_abs_error=max_abs_error,
+            max_rel_error=max_rel_error,
+            class_axis=class_axis,
+            max_accuracy_drop=max_accuracy_drop,
+            metric=metric,
+            min_metric=min_metric,
+            max_metric_drop=max_metric_drop,
             max_size=max_size,
+            max_nodes=max_nodes,
+            max_memory=max_memory,
             min_speedup=min_speedup,
+            confidence=confidence,
         ),
+        labels=labels,
         keep_float=tuple(keep_float or ()),
         plan=str(plan) if plan else None,
         calibrate=calibrate,
@@ -98,7 +122,14 @@ def optimize(
     from onnxzip.pipeline import optimize as run
     from onnxzip.report.console import summary
 
-    result = run(model, calibration, evaluation=evaluation, config=config, observer=observer(quiet=quiet))
+    result = run(
+        model,
+        calibration,
+        evaluation=evaluation,
+        config=config,
+        save_worst=save_worst,
+        observer=observer(quiet=quiet),
+    )
     written = result.save(path) if result.verdict.passed or keep_best else ()
     if json:
         output.write(json, result.report.to_json())
@@ -120,5 +151,6 @@ def optimize(
             if keep_best
             else "nothing was written (--keep-best writes the best exact model)"
         )
-        complain(f"the budget was missed, {tail}: {'; '.join(result.verdict.reasons)}")
+        outcome = "missed" if result.verdict.reasons else "not settled by this data"
+        complain(f"the budget was {outcome}, {tail}: {'; '.join(result.verdict.problems)}")
         raise typer.Exit(MISSED)

@@ -97,11 +97,58 @@ MinAgreement = Annotated[
     float | None, typer.Option(help="Smallest share of equal decisions, of outputs that look like class scores.")
 ]
 MinSqnr = Annotated[float | None, typer.Option(help="Smallest SQNR in dB, of the other float outputs.")]
+MinCosine = Annotated[float | None, _option("--min-cosine", help="Smallest cosine, of any float output.")]
 MaxAbsError = Annotated[float | None, _option("--max-abs-error", help="Largest absolute error of any output.")]
+MaxRelError = Annotated[
+    float | None, _option("--max-rel-error", help="The same, as a share of the output's largest value.")
+]
+ClassAxis = Annotated[
+    int | None,
+    _option("--class-axis", help="Where the classes of the outputs lie, such as 1 or -1. Default: it is found out."),
+]
+Labels = Annotated[
+    str | None,
+    _option("--labels", metavar="NAME", help="The array in the data that holds the right classes: shows the accuracy."),
+]
+MaxAccuracyDrop = Annotated[
+    float | None,
+    _option("--max-accuracy-drop", help="Largest loss of accuracy, such as 0.01. Needs --labels."),
+]
+Metric = Annotated[
+    str | None,
+    _option(
+        "--metric",
+        metavar="MODULE:FUNCTION",
+        help="A figure of your own, higher is better: metric(outputs, labels, arrays), dicts of arrays over all samples.",
+    ),
+]
+MinMetric = Annotated[float | None, _option("--min-metric", help="Smallest --metric of the result.")]
+MaxMetricDrop = Annotated[float | None, _option("--max-metric-drop", help="Largest loss of --metric.")]
 MaxSize = Annotated[
     float | None, _option("--max-size", help="Largest size of the result, as a share of the original's.")
 ]
+MaxNodes = Annotated[
+    float | None, _option("--max-nodes", help="Largest number of nodes, as a share of the original's.")
+]
+MaxMemory = Annotated[
+    float | None, _option("--max-memory", help="Largest measured peak memory, as a share of the original's.")
+]
 MinSpeedup = Annotated[float | None, _option("--min-speedup", help="Smallest measured speed-up.")]
+Confidence = Annotated[
+    float | None,
+    _option(
+        "--confidence",
+        help="Such as 0.95: limits must be held for sure so much; too few samples to tell do not pass (exit code 1). Default: the figures decide as they are.",
+    ),
+]
+SaveWorst = Annotated[
+    Path | None,
+    _option(
+        "--save-worst",
+        metavar="DIR",
+        help="Write the inputs of the worst samples there, to look at or to use as -c DIR.",
+    ),
+]
 KeepFloat = Annotated[
     list[str] | None,
     _option(
@@ -160,6 +207,7 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="A pass that goes wrong is an error instead of being taken back.")
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Measure the paired latency.")]
+Memory = Annotated[bool, typer.Option("--memory", help="Measure the peak memory.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no tables.")]
 
 

@@ -52,6 +52,22 @@ def check_side_files(
         taken.add(path.resolve())
 
 
+def check_samples(folder: Path | None, *, force: bool) -> None:
+    """Samples land in a folder of their own.
+
+    Raises:
+        UsageError: it is a file, or not empty without `force`, or has no folder to land in.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: this is a file. Give the name of a folder for the worst samples.")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise UsageError(f"{folder} is not empty. Choose another folder, or replace the samples in it with --force.")
+    if not folder.parent.is_dir():
+        raise UsageError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
+
+
 def show(content: RenderableType) -> None:
     """Print to standard output; a pipe that nobody reads any more, or a full disk behind it, does not stop the command."""
     console = Console()

@@ -19,7 +19,7 @@ class Bound:
         used: passes that were made.
         evaluations: how many there were.
         slowest: seconds of the slowest of them.
-        last: what the comparison at the end takes, in evaluations.
+        last: what the comparison at the end takes, in evaluations: a run over all data.
     """
 
     stop: float

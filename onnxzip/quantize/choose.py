@@ -11,7 +11,7 @@ from onnxzip.config import Config
 from onnxzip.errors import ModelError
 from onnxzip.model.opset import raise_opset
 from onnxzip.progress import SILENT, Observer
-from onnxzip.quantize.bound import Bound
+from onnxzip.quantize.bound import PASSES, Bound
 from onnxzip.quantize.choice import Choice, put_in, read_plan
 from onnxzip.quantize.evidence import look
 from onnxzip.quantize.plan import make_plan, observe
@@ -19,6 +19,7 @@ from onnxzip.quantize.recipes import Recipes
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.search import Search, Timer
 from onnxzip.quantize.selectors import select
+from onnxzip.quantize.sequential import SEQUENTIAL
 from onnxzip.quantize.targets import needed_opset, resolved, runs_here, target_row
 from onnxzip.quantize.twin import with_equalized
 from onnxzip.runtime import Batch, Session
@@ -63,10 +64,14 @@ def quantize(model: ir.Model, data: Iterable[Batch], config: Config, observer: O
             now = time.monotonic()
             if 2 * now - started < started + config.search_time:  # the twin takes as long as all that went before
                 recipes, recipe, error = with_equalized(recipes, recipe, error, evidence, data, observer)
-            bound = Bound(started + config.search_time)
+            last = min((now - started) / 2, config.search_time / 4)  # what correcting biases in sequence may take
+            bound = Bound(started + config.search_time - last, PASSES - SEQUENTIAL)
             search = Search(recipes, data, config.budget, bound, _timer(config, row, data), observer)
             recipe, did = search.run(recipe, error)
         plan, made, findings = recipes.settled(recipe)
+        if searched and time.monotonic() + last / 2 < started + config.search_time:
+            plan, made, corrected = recipes.corrected(plan, made, data, observer)
+            did += corrected
     except ModelError as error:  # the opset cannot be raised, or onnxruntime rejects what came out
         return Choice(None, None, f"not quantized: {error}")
     return put_in(model, plan, (*did, *(f"{f.op} {f.node!r}: {f.reason}" for f in findings)), made)
@@ -78,7 +83,7 @@ def _timer(config: Config, row: TargetRow, data: Iterable[Batch]) -> Timer | Non
         return None
 
     def faster(before: ir.Model, after: ir.Model) -> float:
-        first, second = Session(before, threads=1), Session(after, threads=1)
+        first, second = (Session(m, threads=1, timed=True) for m in (before, after))
         return measure_speed(first, second, data, batches=4, min_pairs=9, max_pairs=60, seconds=TIMED).low
 
     return faster

@@ -15,9 +15,11 @@ from onnxzip.errors import ModelError, UsageError
 from onnxzip.model.opset import raise_opset
 from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.choice import Choice, put_in, read_plan
+from onnxzip.quantize.evidence import MOMENT_ROWS, gathered
 from onnxzip.quantize.gptq4 import PLENTY
 from onnxzip.quantize.ladder4 import back_to_eight, errors
-from onnxzip.quantize.schema import Weight
+from onnxzip.quantize.refine import refine
+from onnxzip.quantize.schema import QuantPlan, Weight
 from onnxzip.quantize.targets import BLOCK_OPSET, target_row
 from onnxzip.quantize.weights import block_weight
 from onnxzip.quantize.weights_only import Layer, Pair, base_plan, in_eight_bits, in_four_bits, layers_of, sizes_for
@@ -53,6 +55,8 @@ def quantize_weights(
     if not plan.nodes:
         return put_in(model, plan)
     layers = layers_of(model, plan)
+    if data is not None and config.preset == "weights8":
+        return put_in(model, _on_data(model, plan, layers, data, observer))
     seen = {} if data is None else _seen(model, layers, data, observer)
     limit = target_row(plan.target).weight_max
     four, notes = dict[str, Weight](), tuple[str, ...]()
@@ -67,6 +71,16 @@ def quantize_weights(
         four.get(n) or in_eight_bits(y, seen.get(_name(y)), limit) for n, y in zip(names, layers, strict=True)
     )
     return put_in(model, dataclasses.replace(plan, weights=weights, notes=(*plan.notes, *notes)))
+
+
+def _on_data(
+    model: ir.Model, plan: QuantPlan, layers: Sequence[Layer], data: Iterable[Batch], observer: Observer
+) -> QuantPlan:
+    """A plan of 8 bits with roundings and biases from the data, as for int8."""
+    looks = [k for y in layers if (k := y.look()) is not None]
+    view = View(data, token_mask(model, data), MOMENT_ROWS, Passes())
+    _, moments = gathered(model, looks, view, observer=observer)
+    return refine(model, plan, target_row(plan.target), moments)
 
 
 def _seen(model: ir.Model, layers: Sequence[Layer], data: Iterable[Batch], observer: Observer) -> Mapping[str, Pair]:

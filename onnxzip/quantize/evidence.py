@@ -10,13 +10,14 @@ import onnx_ir as ir
 
 from onnxzip.calibrate.collect import collect
 from onnxzip.calibrate.gather import Gathering, Look, View, chunks
+from onnxzip.calibrate.moment_store import MomentStore
 from onnxzip.calibrate.moments import LIMIT_BYTES, Moments
 from onnxzip.calibrate.observers import TensorStatistics
 from onnxzip.calibrate.probe import Passes, token_mask
 from onnxzip.calibrate.watch import Watcher
 from onnxzip.config import Calibrate
 from onnxzip.model.shapes import Shapes
-from onnxzip.progress import Observer
+from onnxzip.progress import SILENT, Observer
 from onnxzip.quantize.equalize import candidates
 from onnxzip.quantize.extents import Extents
 from onnxzip.quantize.forms import TOKEN_RANK, Rows
@@ -31,7 +32,8 @@ MOMENT_ROWS = 4096
 """Rows of each layer that moments are summed up of."""
 
 MOMENT_BYTES = 2 * LIMIT_BYTES
-"""Moments of one run, as looks count them: in single precision, and all in one half, they take a quarter of that."""
+"""Moments of one run, as looks count them: in single precision, and all in one half, they take a quarter of that.
+What earlier runs gave lies in a file (`MomentStore`)."""
 
 FORM_ROWS = 256
 """Rows of each activation that are kept to choose its form."""
@@ -96,21 +98,44 @@ def look(
         reaches = Extents(candidates(model), View(data, None, EXTENT_ROWS, Passes()))
     once: list[Watcher] = [w for w in (rows, answers, reaches) if w is not None]
     looks = [one for k in kernels if k.role != "table" if (one := look_at(k.node, k.axis)) is not None]
-    alike = {_kind(one): one for one in looks}  # queries, keys and values read the same rows
-    kinds, sums, statistics = list(alike), dict[Look, Moments](), None
-    for part in chunks([[alike[k]] for k in kinds], MOMENT_BYTES) or [[]]:
-        gathering = Gathering([alike[kinds[i]] for i in part], view, single=True)
+    statistics, moments = gathered(model, looks, view, tensors, once, effort=effort, observer=observer)
+    return Evidence(statistics, moments, rows, answers, effort, reaches)
+
+
+def gathered(
+    model: ir.Model,
+    looks: Iterable[Look],
+    view: View,
+    tensors: tuple[str, ...] = (),
+    watchers: Iterable[Watcher] = (),
+    *,
+    effort: Calibrate = "full",
+    observer: Observer = SILENT,
+) -> tuple[Mapping[str, TensorStatistics], MomentStore]:
+    """Statistics of tensors and moments of what layers read, by the layers' outputs; watchers and tensors are served by the first run.
+
+    Args:
+        model: the float model.
+        looks: how the layers read.
+        view: the data, and how many rows of it.
+        tensors: whose statistics are wanted.
+        watchers: what else looks.
+        effort: how many of the batches count.
+        observer: told of each batch.
+    """
+    alike: dict[Look, list[Look]] = {}  # queries, keys and values read the same rows
+    for one in looks:
+        alike.setdefault(dataclasses.replace(one, name=""), []).append(one)
+    sets, moments, statistics = list(alike.values()), MomentStore(), None
+    once = list(watchers)
+    for part in chunks([same[:1] for same in sets], MOMENT_BYTES) or [[]]:
+        gathering = Gathering([sets[i][0] for i in part], view, single=True)
         wanted = tensors if statistics is None else ()
-        found = collect(model, wanted, data, observer=observer, effort=effort, watchers=(gathering, *once))
+        found = collect(model, wanted, view.data, observer=observer, effort=effort, watchers=(gathering, *once))
         statistics, once = found if statistics is None else statistics, []
-        sums |= {kinds[i]: gathering.halves[alike[kinds[i]].name][0] for i in part}
-    moments = {one.name: sums[_kind(one)] for one in looks}
-    return Evidence(statistics or {}, moments, rows, answers, effort, reaches)
-
-
-def _kind(look: Look) -> Look:
-    """What is seen, whichever layer looks."""
-    return dataclasses.replace(look, name="")
+        for i in part:
+            moments.put((k.name for k in sets[i]), gathering.halves.pop(sets[i][0].name)[0])
+    return statistics or {}, moments
 
 
 def _token_inputs(model: ir.Model, kernels: Sequence[Kernel], row: TargetRow) -> list[str]:

@@ -8,8 +8,8 @@ What each role of a planned node means:
  5. token        (a MatMul) reads its weights through DequantizeLinear(int8), its activation x as DQ(Q(x / m)) with m = max |x| of each
                  row, and its result is multiplied by m: one scale for each token, in standard operators. A smoothed x is divided
                  by its factors first.
- 6. stored       reads its weights through DequantizeLinear(int8, or uint4 in blocks), and computes in float. Weights that only Gemms with
-                 transB read are stored transposed: onnxruntime makes MatMulNBits of DQ and MatMul, or of DQ and Gemm without transB.
+ 6. stored       reads its weights through DequantizeLinear(int8, or uint4 in blocks), a Conv for onnxruntime's CPU through what runs once (`at_load`),
+                 and computes in float. Weights that only Gemms with transB read are stored transposed: onnxruntime makes MatMulNBits of DQ and MatMul, or DQ and Gemm.
  7. table        Gather(float table, i) becomes a Gather of integers, scaled afterwards (`onnxzip.quantize.tables`).
  8. join, pass   read their activations through the DQ of their sites.
  9. biased       reads what it multiplies through the DQ of sites, its bias through DequantizeLinear(int32) in the scale of the product.
@@ -17,8 +17,7 @@ Each site gets one QuantizeLinear and one DequantizeLinear in its own graph, and
 
 All is put into the graph, main or body, in which the planned node stands. Few bytes: a float weight that nobody reads any more goes; equal scales and zero points are stored once in a graph; the zero points of
 weights and biases, all 0, are omitted unless the plan asks for them (DequantizeLinear defaults to 0); new names are short.
-Zero points of activations are written even when they are 0, and scalars are scalars, not vectors of one: without the one
-onnxruntime 1.32 does not fuse MaxPool and Gemm, without the other not Add.
+Zero points of activations are written even when they are 0, and scalars are scalars, not vectors of one: without the one onnxruntime 1.32 does not fuse MaxPool and Gemm, without the other not Add.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from onnxzip.errors import UsageError
 from onnxzip.model.constants import array
 from onnxzip.model.edit import Names, new_node, replace
 from onnxzip.model.opset import opset_of, raise_opset
+from onnxzip.quantize.at_load import at_load, made_at_load
 from onnxzip.quantize.constants import Constants
 from onnxzip.quantize.fit import find_nodes, find_sites
 from onnxzip.quantize.graphs import dequantize_again, graph_of, owner, place, replace_output, set_input, sweep
@@ -99,6 +99,7 @@ class _Inserter:
         self.row = target_row(plan.target)
         self.weights = integer_weights(plan, self.nodes, self.row, nearest)
         self.turned = transposed(plan, self.nodes)
+        self.at_load = at_load(plan, self.row)
         self.ranks = table_ranks(model, plan, self.nodes)
         self.constants = Constants(self.names)
         self.dequantized: dict[tuple[ir.Graph, str], ir.Value] = {}
@@ -128,6 +129,8 @@ class _Inserter:
 
     def _weight(self, entry: PlannedNode, node: ir.Node) -> None:
         turned, key = entry.weight in self.turned, (graph_of(node), entry.weight)
+        if key not in self.dequantized and entry.weight in self.at_load:
+            self.dequantized[key] = made_at_load(node, self.weights[entry.weight][1], self.constants, self.names)
         if key not in self.dequantized:
             weight = self.weights[entry.weight][1]
             zeros: NDArray[np.generic] | None = weight.zeros

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxzip.calibrate.arrays import Numbers
 from onnxzip.errors import ModelError
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import OutputMetrics
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.metrics import Accumulator
 
-_MEMORY = 64 * 2**20
+_MEMORY = 4 * 2**20
 """Bytes of answers that are kept in memory; more goes to a temporary file."""
 
 
@@ -83,25 +84,42 @@ def output_error(
         observer: told of each batch.
         every: only each so many-th batch is looked at.
     """
-    total, samples = 0.0, 0
-    if not answers.wanted:
-        return 0.0
+    errors = sample_errors(model, answers, data, level, observer, every) if answers.wanted else np.zeros(1)
+    return float(errors.mean()) if len(errors) else float("inf")
+
+
+def sample_errors(
+    model: ir.Model,
+    answers: Answers,
+    data: Iterable[Batch],
+    level: str = "all",
+    observer: Observer = SILENT,
+    every: int = 1,
+) -> Numbers:
+    """The error of each sample, of which `output_error` is the mean; float64[samples]. Infinite, and only one, where the model does not run.
+
+    Where outputs differ in their number of samples, each output of a batch counts by its mean.
+    """
+    found = [np.zeros(0)]
     try:
         session = Session(model, level=level)
         with observer.step("try int8", -(-len(answers) // every)) as done:
             for batch, expected in answers.pairs(data, every):
                 errors = [_errors(expected[n], a) for n, a in session.run(batch, answers.wanted).items()]
-                total += float(np.mean([e.mean() for e in errors])) * len(errors[0])
-                samples += len(errors[0])
+                alike = len({len(e) for e in errors}) == 1
+                whole = float(np.mean([e.mean() for e in errors]))
+                found.append(np.mean(errors, axis=0) if alike else np.full(len(errors[0]), whole))
                 done()
     except ModelError:
-        return float("inf")
-    return total / samples if samples else float("inf")
+        return np.full(1, np.inf)
+    return np.concatenate(found)
 
 
-def figures(model: ir.Model, answers: Answers, data: Iterable[Batch], level: str = "all") -> tuple[OutputMetrics, ...]:
+def figures(
+    model: ir.Model, answers: Answers, data: Iterable[Batch], level: str = "all", class_axis: int | None = None
+) -> tuple[OutputMetrics, ...]:
     """The figures of a verdict, on the batches that were seen; none where the model does not run."""
-    found = {name: Accumulator(name) for name in answers.wanted}
+    found = {name: Accumulator(name, class_axis) for name in answers.wanted}
     try:
         session = Session(model, level=level)
         for batch, expected in answers.pairs(data):

@@ -29,6 +29,7 @@ from onnxzip.quantize.plan import make_plan
 from onnxzip.quantize.refine import Fitted, refine
 from onnxzip.quantize.row import TargetRow
 from onnxzip.quantize.schema import Equalized, QuantPlan
+from onnxzip.quantize.sequential import with_sequential
 from onnxzip.quantize.settle import settle
 from onnxzip.quantize.smooth import Form
 from onnxzip.quantize.stored import with_stored
@@ -136,7 +137,7 @@ class Recipes:
         """The plan, and the model that it makes; the last one is remembered."""
         key = _key(recipe)
         if self._last is None or self._last[0] != key:
-            plan = self.plan(recipe)
+            plan, self._last = self.plan(recipe), None  # one model at a time
             self._last = key, plan, insert(self.model, plan, self._known.nearest)
         return self._last[1:]
 
@@ -155,6 +156,14 @@ class Recipes:
             return dataclasses.replace(plan, equalized=self._equalized), None, findings
         return plan, model, findings
 
+    def corrected(
+        self, plan: QuantPlan, made: ir.Model | None, data: Iterable[Batch], observer: Observer = SILENT
+    ) -> tuple[QuantPlan, ir.Model | None, tuple[str, ...]]:
+        """A settled plan and its model with biases that were corrected in sequence, where that pays; and what was done, if anything."""
+        answers = self._evidence.answers
+        found, did = with_sequential(self.model, plan, answers, data, level=self._level, observer=observer)
+        return (found, None, did) if did else (plan, made, ())
+
     @property
     def batches(self) -> int:
         """How many batches were seen."""
@@ -164,9 +173,11 @@ class Recipes:
         """The output error of a quantized model on the batches that were seen, or on each so many-th of them."""
         return output_error(model, self._evidence.answers, data, self._level, observer, every)
 
-    def figures(self, model: ir.Model, data: Iterable[Batch]) -> tuple[OutputMetrics, ...]:
+    def figures(
+        self, model: ir.Model, data: Iterable[Batch], class_axis: int | None = None
+    ) -> tuple[OutputMetrics, ...]:
         """What a verdict would be given on, on the batches that were seen."""
-        return figures(model, self._evidence.answers, data, self._level)
+        return figures(model, self._evidence.answers, data, self._level, class_axis)
 
     def best(
         self, keep: Mapping[ir.Node, str], data: Iterable[Batch], observer: Observer = SILENT

@@ -84,8 +84,7 @@ def refine(
     roundings, biases = dict[str, str](), dict[str, str]()
     cache = {} if fitted is None else fitted
     for planned in plan.nodes:
-        seen = moments.get(planned.output)
-        if seen is None or readers[planned.weight] != 1:
+        if planned.output not in moments or readers[planned.weight] != 1:
             continue
         node, (value, weight) = nodes[planned.output], weights[planned.weight]
         content = float_weight(value, node, sites)
@@ -96,7 +95,7 @@ def refine(
         layer = _Layer(node, planned, _holder(node, planned, plan), weight, content)
         key = (planned.weight, weight.scales.tobytes(), "" if site is None else site.smooth)
         if key not in cache:
-            cache[key] = _refined(layer, seen, smooth, row)
+            cache[key] = _refined(layer, moments[planned.output], smooth, row)
         roundings[planned.weight], bias = cache[key]
         if layer.holder:
             biases[layer.holder] = bias
@@ -112,10 +111,13 @@ def _refined(layer: _Layer, seen: Moments, smooth: Numbers | None, row: TargetRo
     factors = np.ones(rows.shape[-1]) if smooth is None else smooth
     codes = nearest = to_rows(layer.weight.codes, axis, groups).astype(np.int16)
     if seen.count and not seen.diagonal:
-        square = np.stack([seen.covariance(g, centred=bool(layer.holder)) for g in range(groups)])
+        square = seen.covariances(centred=bool(layer.holder))
+        if smooth is not None:
+            square /= smooth[:, None]
+            square /= smooth
+        drawn_in(square, seen.count, out=square)
         partner = partners(layer.node, layer.content.shape, axis) if layer.weight.entry.pairs else None
-        square = drawn_in(square / np.outer(factors, factors), seen.count)
-        rounded = round_rows(rows, square, scales, weight_max=row.weight_max, partner=partner)
+        rounded = round_rows(rows, square, scales, weight_max=row.weight_max, partner=partner, overwrite=True)
         codes = nearest + np.clip(rounded - nearest, -127, 127)  # what a plan can hold; more would make no sense
     off = rows - codes * scales[:, :, None].astype(np.float64)
     bias = (off @ (mean / factors)[:, :, None]).reshape(-1)

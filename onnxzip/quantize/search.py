@@ -5,8 +5,8 @@ says little: rank correlations of .45 and -.44 were measured on two networks.) O
 
  1. float     each kernel in turn is left float. Sorted by what that gains for each byte that it costs, one, two, four, ... of them are
               left float at once: where the budget is missed, until it is met, if need be in rounds; otherwise only what is nearly free.
- 2. stored    of these, those whose weights can be stored without losing the gain (MatMul) are.
- 3. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays.
+ 2. stored    of these, those whose weights can be stored without losing the gain (MatMul; Conv on onnxruntime's CPU) are.
+ 3. ranges    each quantized tensor in turn takes another method of choosing its range; what lowers the error by STEP_DB stays. Entropy comes last.
  4. speed     Convs that are slow in integers for their size (few channels in a group) are left float if the whole
               model becomes faster by FASTER, at no more error; not where size is the objective.
 
@@ -33,6 +33,7 @@ from onnxzip.quantize.entrance import is_narrow, weight_bytes
 from onnxzip.quantize.recipes import METHODS, Recipe, Recipes
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.runtime import Batch
+from onnxzip.validate.comparison import Comparison
 from onnxzip.validate.judge import judge
 
 STEP_DB = 0.1
@@ -43,6 +44,9 @@ CHEAP_DB, CHEAP_SHARE = 0.3, 0.01
 
 FASTER = 1.03
 """How much faster a model must become for a node to be left float."""
+
+LAST = ("entropy",)
+"""Methods of choosing a range that are tried when all others were tried on all tensors: for a whole model they are the worst."""
 
 SAMPLED = 2
 """Batches that an evaluation takes at least."""
@@ -173,10 +177,10 @@ class Search:
     def _holds(self, recipe: Recipe) -> bool:
         """Whether the budget on accuracy is held on the tuning data."""
         _, model = self._recipes.make(recipe)
-        outputs = self._recipes.figures(model, self._data)
+        outputs = self._recipes.figures(model, self._data, self._budget.class_axis)
         self._bound.used += 1
-        budget = dataclasses.replace(self._budget, max_size=None, min_speedup=None)
-        return bool(outputs) and judge(outputs, budget, data="tuning", samples=1).passed
+        budget = dataclasses.replace(self._budget, confidence=None)  # the verdict asks for that, on data of its own
+        return bool(outputs) and judge(Comparison(outputs=outputs), budget, data="tuning", samples=1).passed
 
     def _kernels(self, plan: QuantPlan) -> list[ir.Node]:
         return [self._by_output[p.output] for p in plan.nodes if p.weight and p.role not in ("table", "stored")]
@@ -187,7 +191,8 @@ class Search:
     # 2. stored
 
     def _stored(self, state: State) -> None:
-        floats = [n for n, reason in state.recipe.keep.items() if reason == SEARCHED and is_op(n, "MatMul")]
+        ops = ("MatMul", "Conv") if self._recipes.row.placement == "kernels" else ("MatMul",)  # see `at_load`
+        floats = [n for n, reason in state.recipe.keep.items() if reason == SEARCHED and is_op(n, *ops)]
         if not floats or not self._bound.open():
             return
         recipe = dataclasses.replace(state.recipe, stored=frozenset(floats))
@@ -198,19 +203,18 @@ class Search:
 
     def _ranges(self, state: State) -> None:
         sites = list(dict.fromkeys(s.tensor for s in state.plan.sites if not s.per_token))
-        changed = 0
-        for tensor in sites:
-            for method in METHODS:
-                if not self._bound.open():
-                    break
-                if method == state.recipe.ranges.get(tensor, state.recipe.method):
-                    continue
-                recipe = dataclasses.replace(state.recipe, ranges={**state.recipe.ranges, tensor: method})
-                if self._recipes.same_ranges(recipe, state.recipe):
-                    continue
-                changed += self._take(state, recipe, STEP_DB)
+        trials = [(t, m) for methods in (METHODS, LAST) for t in sites for m in methods]
+        changed = set[str]()
+        for tensor, method in trials:
+            if not self._bound.open():
+                break
+            if method == state.recipe.ranges.get(tensor, state.recipe.method):
+                continue
+            recipe = dataclasses.replace(state.recipe, ranges={**state.recipe.ranges, tensor: method})
+            if not self._recipes.same_ranges(recipe, state.recipe) and self._take(state, recipe, STEP_DB):
+                changed.add(tensor)
         if changed:
-            state.notes.append(f"the search chose other ranges for {changed} tensors")
+            state.notes.append(f"the search chose other ranges for {len(changed)} tensors")
 
     def _take(self, state: State, recipe: Recipe, gain_db: float) -> bool:
         """Take a recipe if it lowers the error by so much."""

@@ -1,7 +1,7 @@
 """Nodes that compute in float with weights that are stored as integers, beside others that compute in integers.
 
-It saves the bytes and costs the error of the weights only. A MatMul becomes MatMulNBits in onnxruntime; what else has no such kernel
-dequantizes its weights at every run.
+It saves the bytes and costs the error of the weights only. A MatMul becomes MatMulNBits in onnxruntime; a Conv gets float weights when the model is loaded (`at_load`);
+what else has no such kernel dequantizes its weights at every run.
 """
 
 from __future__ import annotations

@@ -10,11 +10,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onnxzip.records import OutputMetrics, RunRecord, StageRecord, Verdict
+from onnxzip.records import OutputMetrics, RunRecord, StageRecord, Verdict, WorstSample
 from onnxzip.report.words import change, decibels, share, size
 
 MOST_OUTPUTS = 6
 """Outputs shown; the worst come first, all of them are in the JSON."""
+
+MOST_WORST = 5
+"""Worst samples shown."""
 
 MOST_NOTES = 4
 """Notes of a stage that are shown."""
@@ -38,7 +41,7 @@ def summary(record: RunRecord) -> RenderableType:
     if record.verdict != record.result:
         parts += [_conclusion(record.result, "the exact result"), Text("What was asked for:", style="bold")]
         parts.append(_table("original", "candidate", list(_figures(record.verdict))))
-    parts.append(_conclusion(record.verdict, "verdict"))
+    parts += [*worst(record.verdict), _conclusion(record.verdict, "verdict")]
     if record.advice:
         parts.append(Text("More could be had:", style="bold"))
         parts += [Text(f"  {a}") for a in record.advice]
@@ -60,7 +63,7 @@ def _remarks(record: RunRecord) -> Iterator[RenderableType]:
 
 def verdict(result: Verdict) -> RenderableType:
     """A comparison of two models: the figures, passed or not, and every reason."""
-    return Group(_table("original", "candidate", verdict_rows(result)), _conclusion(result, "verdict"))
+    return Group(_table("original", "candidate", verdict_rows(result)), *worst(result), _conclusion(result, "verdict"))
 
 
 def run_rows(record: RunRecord) -> list[Row]:
@@ -70,8 +73,8 @@ def run_rows(record: RunRecord) -> list[Row]:
 
 def verdict_rows(result: Verdict) -> list[Row]:
     """The figures of a comparison."""
-    size_row = [] if result.size_ratio is None else [("size", "1", f"{result.size_ratio:.3f}", "")]
-    return [*size_row, *_figures(result)]
+    whole = (("size", result.size_ratio), ("nodes", result.node_ratio))
+    return [*((n, "1", f"{v:.3f}", "") for n, v in whole if v is not None), *_figures(result)]
 
 
 def headline(result: Verdict, what: str = "verdict") -> str:
@@ -109,12 +112,42 @@ def _figures(result: Verdict) -> Iterator[Row]:
     """Rows for the worst outputs, then for speed."""
     for o in sorted(result.outputs, key=_badness)[:MOST_OUTPUTS]:
         if o.agreement is not None and o.agreement_low is not None and o.agreement_high is not None:
-            interval = f"95 %: {100 * o.agreement_low:.1f} to {100 * o.agreement_high:.1f}"
+            interval = f"{_level(result)}: {100 * o.agreement_low:.1f} to {100 * o.agreement_high:.1f}"
             yield f"{o.name}: same decisions, {o.decisions:,}", "", share(o.agreement), interval
         if o.sqnr_db is not None:
             yield f"{o.name}: SQNR", "", decibels(o.sqnr_db), f"largest error {o.max_abs_error:.2g}"
+    for a in result.accuracy:
+        interval = f"{_level(result)}: lost {100 * a.drop_low:.1f} to {100 * a.drop_high:.1f}"
+        yield f"{a.output}: accuracy, {a.decisions:,}", share(a.original), share(a.candidate), interval
+    if (m := result.metric) is not None:
+        between = (
+            "" if m.candidate_low is None else f"{_level(result)}: {m.candidate_low:.4g} to {m.candidate_high:.4g}"
+        )
+        yield m.name, f"{m.original:.5g}", f"{m.candidate:.5g}", between
+    if (memory := result.memory) is not None:
+        yield "peak memory", size(memory.original), size(memory.candidate), change(memory.original, memory.candidate)
     if (s := result.speed) is not None:
-        yield f"speed, {s.pairs} paired runs", "1", f"{s.speedup:.2f}", f"95 %: {s.low:.2f} to {s.high:.2f}"
+        yield f"speed, {s.pairs} paired runs", "1", f"{s.speedup:.2f}", f"{_level(result)}: {s.low:.2f} to {s.high:.2f}"
+
+
+def worst(result: Verdict) -> Iterator[RenderableType]:
+    """One line for the worst samples of a verdict that did not pass; all of them, with their errors, are in the JSON."""
+    if result.passed or not result.worst:
+        return
+    shown = ", ".join(f"{w.index} ({_how_wrong(w)})" for w in result.worst[:MOST_WORST])
+    yield Text(f"worst samples: {shown}")
+
+
+def _how_wrong(sample: WorstSample) -> str:
+    if sample.lost:
+        return "right before, wrong now"
+    if sample.disagreement:
+        return "other decision" if sample.disagreement == 1 else f"{share(sample.disagreement)} other decisions"
+    return decibels(-10 * math.log10(sample.error)) if sample.error > 0 else "equal"
+
+
+def _level(result: Verdict) -> str:
+    return f"{100 * result.confidence:g} %"
 
 
 def _badness(o: OutputMetrics) -> tuple[float, float]:
@@ -124,10 +157,16 @@ def _badness(o: OutputMetrics) -> tuple[float, float]:
 def _conclusion(result: Verdict, what: str) -> RenderableType:
     parts = [Text(f"warning: {w}", style="yellow") for w in result.warnings]
     parts += [Text(f"missed: {r}", style="red") for r in result.reasons]
+    parts += [Text(f"not settled: {u}", style="yellow") for u in result.undecided]
     return Group(*parts, _headline(result, what))
 
 
 def _headline(result: Verdict, what: str) -> Text:
+    if result.outcome == "undecided":
+        needed = "what was measured does not settle the budget"
+        if result.samples_needed is not None:
+            needed = f"not enough samples to decide: about {result.samples_needed:,} are needed, there are {result.samples:,}"
+        return Text(f"{what}: UNDECIDED, {needed}", style="bold yellow")
     if not result.passed:
         return Text(f"{what}: FAILED", style="bold red")
     if not result.verified:

@@ -1,12 +1,18 @@
-"""From figures to a verdict: the budget for lossy steps, and "the same numbers" for exact ones."""
+"""From figures to a verdict: the budget for lossy steps, and "the same numbers" for exact ones.
+
+A verdict has three outcomes: passed; missed, where a limit is; and, for budgets with a confidence only, undecided, where the samples do not settle a limit (see `limits`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from onnxzip.config import Budget
-from onnxzip.records import OutputMetrics, Speed, Verdict
+from onnxzip.records import Accuracy, Memory, OutputMetrics, Speed, UserMetric, Verdict
+from onnxzip.validate.comparison import CONFIDENCE, Comparison
+from onnxzip.validate.intervals import quantile, samples_for, samples_for_share
+from onnxzip.validate.limits import Findings
 
 EXACT_SQNR_DB = 90.0
 """What exact rewriting must keep in float32: rounding in another order gives 110 to 150 dB, any mistake far less."""
@@ -56,87 +62,223 @@ def exact_problem(
 
 
 def judge(
-    outputs: Sequence[OutputMetrics],
+    found: Comparison,
     budget: Budget,
     *,
     data: str,
     samples: int,
     size_ratio: float | None = None,
+    node_ratio: float | None = None,
+    memory: Memory | None = None,
     speed: Speed | None = None,
 ) -> Verdict:
-    """Hold figures against a budget; `data` and `samples` say what they were taken on."""
+    """Hold figures against a budget; `data` and `samples` say what they were taken on. What was not measured is not judged."""
     if samples == 0:
-        return unverified("the data holds no samples", budget, size_ratio)
-    reasons: list[str] = []
-    warnings: list[str] = []
-    if samples < FEW and data != "made up":
-        warnings.append(f"{samples} samples are few: the figures may be far from those of more data")
-    for output in outputs:
-        reasons += _misses(output, budget)
-        warnings += _doubts(output, budget)
-    reasons += _too_large(size_ratio, budget)
-    if budget.min_speedup is not None and speed is not None and speed.speedup < budget.min_speedup:
-        reasons.append(
-            f"the speed-up is {speed.speedup:.2f} ({speed.low:.2f} to {speed.high:.2f}), below the limit {budget.min_speedup:g}"
-        )
+        return unverified("the data holds no samples", budget, size_ratio, node_ratio)
+    settled = all(map(_same_numbers, found.outputs))
+    findings = Findings(budget.confidence, samples, settled, made_up=data == "made up")
+    for output in found.outputs:
+        _judge_output(output, budget, findings)
+    for accuracy in found.accuracy:
+        _judge_accuracy(accuracy, budget, findings)
+    if found.metric is not None:
+        _judge_metric(found.metric, budget, findings)
+    _judge_weight(size_ratio, node_ratio, budget, findings)
+    if memory is not None:
+        text = f"the peak memory is {memory.ratio:.3f} of the original's, above the limit {_g(budget.max_memory)}"
+        findings.exactly(memory.ratio, budget.max_memory, text)
+    if speed is not None:
+        _judge_speed(speed, budget, findings)
     return Verdict(
-        passed=not reasons,
+        passed=not findings.reasons and not findings.undecided,
         verified=True,
-        reasons=tuple(reasons),
-        warnings=tuple(warnings),
+        reasons=tuple(findings.reasons),
+        undecided=tuple(findings.undecided),
+        samples_needed=findings.samples_needed,
+        warnings=tuple(_warnings(found, budget, data, samples)),
         data=data,
         samples=samples,
-        outputs=tuple(outputs),
+        outputs=found.outputs,
+        accuracy=found.accuracy,
+        metric=found.metric,
         size_ratio=size_ratio,
+        node_ratio=node_ratio,
+        memory=memory,
         speed=speed,
+        worst=found.worst,
+        confidence=budget.confidence or CONFIDENCE,
     )
 
 
-def unverified(reason: str, budget: Budget, size_ratio: float | None = None) -> Verdict:
-    """The verdict where numbers could not be compared: only structure, and the limit on size, stand behind it."""
-    reasons = _too_large(size_ratio, budget)
-    if budget.min_speedup is not None:
-        reasons.append("the speed could not be measured")
-    warning = f"not verified by numbers: {reason}"
+def unverified(
+    reason: str, budget: Budget, size_ratio: float | None = None, node_ratio: float | None = None
+) -> Verdict:
+    """The verdict where numbers could not be compared: only structure, and the limits on size and nodes, stand behind it."""
+    findings = Findings(budget.confidence)
+    _judge_weight(size_ratio, node_ratio, budget, findings)
+    for limit, what in (
+        (budget.min_speedup, "speed"),
+        (budget.max_memory, "peak memory"),
+        (budget.max_accuracy_drop, "accuracy"),
+        (budget.min_metric if budget.max_metric_drop is None else budget.max_metric_drop, "metric"),
+    ):
+        if limit is not None:
+            findings.reasons.append(f"the {what} could not be measured")
+    undecided = () if budget.confidence is None else (f"numbers were not compared: {reason}",)
     return Verdict(
-        passed=not reasons,
+        passed=not findings.reasons and not undecided,
         verified=False,
-        reasons=tuple(reasons),
-        warnings=(warning,),
+        reasons=tuple(findings.reasons),
+        undecided=undecided,
+        warnings=(f"not verified by numbers: {reason}",),
         data="none",
         size_ratio=size_ratio,
+        node_ratio=node_ratio,
+        confidence=budget.confidence or CONFIDENCE,
     )
 
 
-def _too_large(size_ratio: float | None, budget: Budget) -> list[str]:
-    if budget.max_size is None or size_ratio is None or size_ratio <= budget.max_size:
-        return []
-    return [f"the file is {size_ratio:.3f} of the original's size, above the limit {budget.max_size:g}"]
+def _same_numbers(o: OutputMetrics) -> bool:
+    """Whether an output is the original's up to rounding: then it is so on any other sample."""
+    return o.max_abs_error == 0 or (o.sqnr_db is not None and o.sqnr_db >= EXACT_SQNR_DB)
 
 
-def _misses(o: OutputMetrics, budget: Budget) -> list[str]:
-    found = []
+def _judge_output(o: OutputMetrics, budget: Budget, findings: Findings) -> None:
+    own = Findings(findings.confidence, findings.samples, _same_numbers(o), findings.made_up)
     if o.agreement is not None:
-        if budget.min_agreement is not None and o.agreement < budget.min_agreement:
-            found.append(
-                f"output {o.name!r} agrees in {o.agreement:.4f} of {o.decisions} decisions, below the limit {budget.min_agreement:g}"
+        share, limit, z = o.agreement, budget.min_agreement, quantile(budget.confidence or CONFIDENCE)
+        what = f"output {o.name!r} agrees in {share:.4f} of {o.decisions} decisions"
+        own.estimate(
+            share,
+            limit,
+            (o.agreement_low, o.agreement_high),
+            (what, f"the limit {_g(limit)}"),
+            lambda: samples_for_share(share, limit or 0.0, z),
+            least=True,
+        )
+    elif o.sqnr_db is not None:
+        _judge_bootstrapped(
+            o.sqnr_db,
+            budget.min_sqnr_db,
+            (o.sqnr_low, o.sqnr_high),
+            (f"output {o.name!r} has {o.sqnr_db:.1f} dB SQNR", f"the limit {_g(budget.min_sqnr_db)} dB"),
+            own,
+        )
+    if o.cosine is not None:
+        _judge_bootstrapped(
+            o.cosine,
+            budget.min_cosine,
+            (o.cosine_low, o.cosine_high),
+            (f"output {o.name!r} has cosine {o.cosine:.5g}", f"the limit {_g(budget.min_cosine)}"),
+            own,
+        )
+    if not math.isfinite(o.max_abs_error):
+        own.reasons.append(f"output {o.name!r} is NaN, infinite or of another shape where the original is not")
+    else:
+        text = f"output {o.name!r} is off by up to {o.max_abs_error:g}"
+        own.exactly(o.max_abs_error, budget.max_abs_error, f"{text}, above the limit {_g(budget.max_abs_error)}")
+        relative = (
+            f"{text}, which is {o.max_rel_error:.3g} of its largest value, above the limit {_g(budget.max_rel_error)}"
+        )
+        own.exactly(o.max_rel_error, budget.max_rel_error, relative)
+    findings.add(own)
+
+
+def _judge_bootstrapped(
+    value: float,
+    limit: float | None,
+    interval: tuple[float | None, float | None],
+    texts: tuple[str, str],
+    findings: Findings,
+    *,
+    least: bool = True,
+) -> None:
+    low, high = interval
+
+    def needed() -> int | None:
+        return (
+            None
+            if limit is None or low is None or high is None
+            else samples_for(value, low, high, limit, findings.samples)
+        )
+
+    findings.estimate(value, limit, interval, texts, needed, least=least)
+
+
+def _judge_accuracy(a: Accuracy, budget: Budget, findings: Findings) -> None:
+    what = f"accuracy of output {a.output!r} falls by {a.drop:.4f}, from {a.original:.4f} to {a.candidate:.4f} of {a.decisions} decisions"
+    limit = budget.max_accuracy_drop
+    texts = what, f"the limit {_g(limit)}"
+    _judge_bootstrapped(a.drop, limit, (a.drop_low, a.drop_high), texts, findings, least=False)
+
+
+def _judge_metric(m: UserMetric, budget: Budget, findings: Findings) -> None:
+    limit, drop = budget.min_metric, budget.max_metric_drop
+    texts = f"metric {m.name} is {m.candidate:.5g}", f"the limit {_g(limit)}"
+    _judge_bootstrapped(m.candidate, limit, (m.candidate_low, m.candidate_high), texts, findings)
+    texts = (
+        f"metric {m.name} falls by {m.drop:.5g}, from {m.original:.5g} to {m.candidate:.5g}",
+        f"the limit {_g(drop)}",
+    )
+    _judge_bootstrapped(m.drop, drop, (m.drop_low, m.drop_high), texts, findings, least=False)
+
+
+def _judge_weight(size_ratio: float | None, node_ratio: float | None, budget: Budget, findings: Findings) -> None:
+    if size_ratio is not None:
+        text = f"the file is {size_ratio:.3f} of the original's size, above the limit {_g(budget.max_size)}"
+        findings.exactly(size_ratio, budget.max_size, text)
+    if node_ratio is not None:
+        text = f"there are {node_ratio:.3f} times the nodes of the original, above the limit {_g(budget.max_nodes)}"
+        findings.exactly(node_ratio, budget.max_nodes, text)
+
+
+def _judge_speed(speed: Speed, budget: Budget, findings: Findings) -> None:
+    """Its interval tells of repetitions, not of samples: more of those would not settle it."""
+    what = f"the speed-up is {speed.speedup:.2f} ({speed.low:.2f} to {speed.high:.2f})"
+    own = Findings(findings.confidence)
+    texts = what, f"the limit {_g(budget.min_speedup)}"
+    own.estimate(speed.speedup, budget.min_speedup, (speed.low, speed.high), texts, lambda: None, least=True)
+    findings.add(own)
+
+
+def _warnings(found: Comparison, budget: Budget, data: str, samples: int) -> Iterator[str]:
+    if samples < FEW and data != "made up":
+        yield f"{samples} samples are few: the figures may be far from those of more data"
+    if budget.confidence is None:
+        yield from _doubts(found, budget)
+    elif budget.max_abs_error is not None or budget.max_rel_error is not None:
+        yield "the largest errors have no interval: their limits are held on these samples, and that is all that is known"
+
+
+def _g(limit: float | None) -> str:
+    return "none" if limit is None else f"{limit:g}"
+
+
+def _doubts(found: Comparison, budget: Budget) -> Iterator[str]:
+    """Where a limit lies inside the 95 % interval of its figure, the samples cannot tell pass from fail."""
+    for o in found.outputs:
+        low, high, limit = o.agreement_low, o.agreement_high, budget.min_agreement
+        if _same_numbers(o):
+            continue
+        if o.agreement is not None and _between(low, limit, high):
+            needed = samples_for_share(o.agreement, limit or 0.0, quantile(CONFIDENCE))
+            tail = "" if needed is None else f", about {needed:,} samples would"
+            yield (
+                f"output {o.name!r}: {o.decisions} decisions put agreement between {low:.3f} and {high:.3f} (95 %), so they do not settle "
+                f"the limit {_g(limit)}: give more data{tail}"
             )
-    elif o.sqnr_db is not None and budget.min_sqnr_db is not None and o.sqnr_db < budget.min_sqnr_db:
-        found.append(f"output {o.name!r} has {o.sqnr_db:.1f} dB SQNR, below the limit {budget.min_sqnr_db:g} dB")
-    if math.isinf(o.max_abs_error) or math.isnan(o.max_abs_error):
-        found.append(f"output {o.name!r} is NaN, infinite or of another shape where the original is not")
-    elif budget.max_abs_error is not None and o.max_abs_error > budget.max_abs_error:
-        found.append(f"output {o.name!r} is off by up to {o.max_abs_error:g}, above the limit {budget.max_abs_error:g}")
-    return found
+        if o.agreement is None and _between(o.sqnr_low, budget.min_sqnr_db, o.sqnr_high):
+            yield (
+                f"output {o.name!r}: SQNR lies between {o.sqnr_low:.1f} and {o.sqnr_high:.1f} dB (95 %), so the limit "
+                f"{_g(budget.min_sqnr_db)} dB is not settled: give more data"
+            )
+    for a in found.accuracy:
+        if a.lost + a.won and _between(a.drop_low, budget.max_accuracy_drop, a.drop_high):
+            yield (
+                f"output {a.output!r}: {a.decisions} labelled decisions put the loss of accuracy between {a.drop_low:.3f} and {a.drop_high:.3f} (95 %), "
+                f"so they do not settle the limit {_g(budget.max_accuracy_drop)}: give more data"
+            )
 
 
-def _doubts(o: OutputMetrics, budget: Budget) -> list[str]:
-    """Where the limit lies inside the confidence interval, the samples cannot tell pass from fail."""
-    limit, low, high = budget.min_agreement, o.agreement_low, o.agreement_high
-    if o.max_abs_error == 0 or (o.sqnr_db is not None and o.sqnr_db >= EXACT_SQNR_DB):
-        return []  # the same numbers decide the same on any other sample
-    if limit is None or low is None or high is None or not low < limit < high:
-        return []
-    return [
-        f"output {o.name!r}: {o.decisions} decisions put agreement between {low:.3f} and {high:.3f} (95 %), so they do not settle the limit {limit:g}: give more data"
-    ]
+def _between(low: float | None, limit: float | None, high: float | None) -> bool:
+    return low is not None and limit is not None and high is not None and low < limit < high

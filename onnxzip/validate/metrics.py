@@ -6,7 +6,7 @@ With r the original's elements and c the candidate's, over all samples:
     max rel error   max |r - c| / max |r|
     SQNR            10 log10(Σ r² / Σ (r - c)²)  in dB
     cosine          Σ r c / sqrt(Σ r² Σ c²)
-    agreement       share of equal decisions, with its 95 % Wilson score interval (Wilson, JASA 22, 1927)
+    agreement       share of equal decisions (see `decisions`), with its Wilson score interval (see `intervals`)
     balanced        min(mean over classes k of n_kk / r_k, mean over classes k of n_kk / c_k), where r_k and c_k are how often r and c
                     decide for k (classes that never are, aside), and n_kk how often both do
 
@@ -18,12 +18,8 @@ its small parts; the outliers do. Elements beyond 1e8 are masks: they must be eq
 
 An element that is NaN or infinite on both sides alike is equal; on one side only it is an infinite error.
 
-What is a decision? Whole-number outputs: every element. Float outputs that look like class scores: the arg-max along the
-class axis. An output looks like class scores when, along axis 1 or the last axis (axes of size 1 aside),
-    1. its rows are probabilities (not negative, sum 1) or their logarithms; or
-    2. it is [samples, classes] with at least 3 classes and a winner that stands out: the median gap between the best and
-       the second score exceeds half of a row's standard deviation. (For n independent normal numbers, as in an embedding,
-       that gap is about σ / sqrt(2 ln n): .4 σ at 20 numbers, .3 σ at 400.)
+Sums are kept sample by sample, so that intervals can be bootstrapped and the worst samples named. An output that has no row for each sample of its
+batch is one unit a batch.
 """
 
 from __future__ import annotations
@@ -36,173 +32,174 @@ from typing import Any
 import numpy as np
 
 from onnxzip.records import OutputMetrics
+from onnxzip.validate.decisions import Array, Decisions, class_rows, plain_shape
+from onnxzip.validate.intervals import FEWEST, quantile, resampled, spread, wilson
 
-_SUM_TOLERANCE = 1e-2
-_GAP = 0.5
 _MASK = 1e8
-_Z95 = 1.959964
 
-
-def wilson(successes: float, trials: int, z: float = _Z95) -> tuple[float, float]:
-    """The Wilson score interval of a share, of 95 % by default; `z` is the normal quantile of each side.
-
-    >>> tuple(round(b, 3) for b in wilson(95, 100))
-    (0.888, 0.978)
-    """
-    if trials == 0:
-        return 0.0, 1.0
-    share, z2 = successes / trials, z**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = z / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+Axis = int | None
+"""Along which axis decisions are taken; None: every element of an output of whole numbers or text is one."""
 
 
 @dataclass
-class _Decisions:
-    """Arg-max decisions along one axis, and whether the numbers there look like class scores."""
+class Unit:
+    """One batch of one output: sums of r², (r - c)², c² and r c of each sample, float64 [units, 4], and which of its decisions differ.
 
-    equal: int = 0
-    total: int = 0
-    by_class: np.ndarray[Any, Any] | None = None
-    probabilities: bool = True
-    gaps: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    Attributes:
+        samples: how many samples the batch has.
+        sums: one row a sample, or one row for the whole batch.
+        wrong: share of decisions that differ, by axis, [units].
+    """
 
-    def add(self, reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any]) -> None:
-        """Both [rows, classes]."""
-        left, right = reference.argmax(1), candidate.argmax(1)
-        both = left[left == right]
-        self.equal += len(both)
-        self.total += len(reference)
-        before = np.zeros((3, 0), np.int64) if self.by_class is None else self.by_class
-        size = max(reference.shape[1], before.shape[1])  # an axis of ragged batches has no fixed number of classes
-        counts = np.stack([np.bincount(x, minlength=size) for x in (left, right, both)])
-        counts[:, : before.shape[1]] += before
-        self.by_class = counts
-        self.probabilities = self.probabilities and _are_probabilities(reference)
-
-    @property
-    def balanced(self) -> float | None:
-        """Agreement averaged over classes, the smaller one of both directions."""
-        if self.by_class is None:
-            return None
-        *sides, both = self.by_class
-        return min(float((both[side > 0] / side[side > 0]).mean()) for side in sides)
-
-    def add_gaps(self, reference: np.ndarray[Any, Any]) -> None:
-        """Remember how far the winner of each row stands out, in standard deviations of the row."""
-        top = np.partition(reference, -2, axis=1)[:, -2:]
-        spread = reference.std(1)
-        self.gaps.append(np.divide(top[:, 1] - top[:, 0], spread, out=np.zeros(len(top)), where=spread > 0))
-
-    @property
-    def stand_out(self) -> bool:
-        return bool(self.gaps) and float(np.median(np.concatenate(self.gaps))) > _GAP
-
-
-def _are_probabilities(rows: np.ndarray[Any, Any]) -> bool:
-    if rows.max(initial=-np.inf) <= 0:  # logarithms of probabilities
-        rows = np.exp(rows)
-    return bool(rows.min(initial=0) >= 0 and np.abs(rows.sum(1) - 1).max(initial=0) <= _SUM_TOLERANCE)
+    samples: int
+    sums: Array
+    wrong: dict[Axis, Array] = field(default_factory=dict)
 
 
 class Accumulator:
-    """Collects one output over batches. Memory does not grow with the number of elements (two numbers a decision aside)."""
+    """Collects one output over batches. Memory does not grow with the number of elements (a few numbers a sample, two a decision aside).
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._signal = self._noise = self._energy = self._product = 0.0
+    Args:
+        name: the output.
+        class_axis: where its classes lie; None: it is found out.
+    """
+
+    def __init__(self, name: str, class_axis: int | None = None) -> None:
+        self.name = name
+        self.units: list[Unit] = []
+        self.is_float = False
+        self._class_axis = class_axis
         self._max_error = self._max_value = 0.0
-        self._float = False
         self._outliers = 0
-        self._equal = self._elements = 0
-        self._axes: dict[int, _Decisions] = {}
+        self._elements = Decisions()
+        self._axes: dict[int, Decisions] = {}
         self._samples_by_classes = True
 
-    def add(self, reference: Any, candidate: Any) -> None:
-        """Take one batch in: arrays, or sequences and maps of them."""
+    def add(self, reference: Any, candidate: Any, samples: int | None = None) -> None:
+        """Take one batch in: arrays, or sequences and maps of them; `samples` is how many samples it has (None: its leading axis)."""
         left, right = list(_leaves(reference)), list(_leaves(candidate))
+        if samples is None:
+            samples = len(left[0]) if left and left[0].ndim else 1
+        by_rows = samples > 0 and bool(left) and all(a.ndim and len(a) == samples for a in left)
+        unit = Unit(samples, np.zeros((samples if by_rows else 1, 4)))
+        self.units.append(unit)
         if len(left) != len(right):
-            self._max_error = math.inf
-            return
+            return self._refuse(unit)
         for r, c in zip(left, right, strict=True):
-            self._add_array(r, c)
+            self._add_array(r, c, unit)
+        return None
 
-    def _add_array(self, reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any]) -> None:
+    def _refuse(self, unit: Unit) -> None:
+        """What cannot be compared is infinitely wrong."""
+        self._max_error = math.inf
+        unit.sums[:, 1] = math.inf
+
+    def _add_array(self, reference: Array, candidate: Array, unit: Unit) -> None:
         if reference.shape != candidate.shape or reference.dtype != candidate.dtype:
-            self._max_error = math.inf
-        elif reference.dtype.kind in "fV":
-            self._add_float(reference.astype(np.float64), candidate.astype(np.float64))
-        else:
-            same = int((reference == candidate).sum())
-            self._equal, self._elements = self._equal + same, self._elements + reference.size
-            if same < reference.size and reference.dtype.kind in "iu":
-                wide = np.abs(reference.astype(np.float64) - candidate.astype(np.float64))
-                self._max_error = max(self._max_error, float(wide.max()))
-            elif same < reference.size:
-                self._max_error = max(self._max_error, 1.0)
+            return self._refuse(unit)
+        if reference.dtype.kind in "fV":
+            return self._add_float(reference.astype(np.float64), candidate.astype(np.float64), unit)
+        wrong = np.atleast_1d(reference != candidate)
+        self._elements.equal += int(wrong.size - wrong.sum())
+        self._elements.total += wrong.size
+        _note(unit, None, wrong)
+        if wrong.any() and reference.dtype.kind in "iu":
+            wide = np.abs(reference.astype(np.float64) - candidate.astype(np.float64))
+            self._max_error = max(self._max_error, float(wide.max()))
+        elif wrong.any():
+            self._max_error = max(self._max_error, 1.0)
+        return None
 
-    def _add_float(self, reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any]) -> None:
-        self._float = True
+    def _add_float(self, reference: Array, candidate: Array, unit: Unit) -> None:
+        self.is_float = True
         finite = np.isfinite(reference) & np.isfinite(candidate)
         alike = (reference == candidate) | (np.isnan(reference) & np.isnan(candidate))
-        if not (finite | alike).all():
-            self._max_error, self._noise = math.inf, math.inf
-            return
-        if reference.ndim >= 2 and finite.all():
-            self._decide(reference, candidate)
-        r, c = reference[finite], candidate[finite]
+        rows = len(unit.sums)
+        r, c = (np.where(finite, a, 0.0).reshape(rows, -1) for a in (reference, candidate))
         error = r - c
+        pairs = (r, r), (error, error), (c, c), (r, c)
+        unit.sums += np.stack([np.einsum("ij,ij->i", a, b) for a, b in pairs], axis=1)
+        if not (finite | alike).all():
+            unit.sums[~(finite | alike).reshape(rows, -1).all(1), 1] = math.inf
+            self._max_error = math.inf
+            return
+        if finite.all():
+            self._decide(reference, candidate, unit)
         self._outliers += _outliers(reference, candidate, finite)
-        self._signal += float(r @ r)
-        self._energy += float(c @ c)
-        self._product += float(r @ c)
-        self._noise += float(error @ error)
         self._max_error = max(self._max_error, float(np.abs(error).max(initial=0)))
         self._max_value = max(self._max_value, float(np.abs(r).max(initial=0)))
 
-    def _decide(self, reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any]) -> None:
-        shape = (reference.shape[0], *(d for d in reference.shape[1:] if d != 1))
-        r, c = reference.reshape(shape), candidate.reshape(shape)
-        self._samples_by_classes = self._samples_by_classes and len(shape) == 2
-        for axis in {1, len(shape) - 1} - {0}:
-            classes = shape[axis] if len(shape) > 1 else 0
-            if classes >= 2 and r.size:
-                rows = [np.moveaxis(a, axis, -1).reshape(-1, classes) for a in (r, c)]
-                decisions = self._axes.setdefault(1 if axis == 1 else -1, _Decisions())
-                decisions.add(*rows)
-                self._samples_by_classes = self._samples_by_classes and classes >= 3
-                if self._samples_by_classes:
-                    decisions.add_gaps(rows[0])
+    def _decide(self, reference: Array, candidate: Array, unit: Unit) -> None:
+        self._samples_by_classes = self._samples_by_classes and len(plain_shape(reference.shape)) == 2
+        pairs = zip(class_rows(reference, self._class_axis), class_rows(candidate, self._class_axis), strict=True)
+        for (axis, rows), (_, others) in pairs:
+            decisions = self._axes.setdefault(axis, Decisions())
+            _note(unit, axis, decisions.add(rows, others))
+            self._samples_by_classes = self._samples_by_classes and rows.shape[1] >= 3
+            if self._samples_by_classes:
+                decisions.add_gaps(rows)
 
-    def _decisions(self) -> _Decisions | None:
-        """What was decided, or None when this output takes no decisions."""
-        if not self._float:
-            return _Decisions(self._equal, self._elements) if self._elements else None
-        for decisions in self._axes.values():
-            if decisions.probabilities:
-                return decisions
+    @property
+    def decided(self) -> tuple[Axis, Decisions] | None:
+        """Along which axis decisions are taken, and these; None when this output takes none."""
+        if not self.is_float:
+            return (None, self._elements) if self._elements.total else None
+        for axis, decisions in self._axes.items():
+            if decisions.probabilities or self._class_axis is not None:
+                return axis, decisions
         if self._samples_by_classes and 1 in self._axes and self._axes[1].stand_out:
-            return self._axes[1]
+            return 1, self._axes[1]
         return None
 
-    def result(self) -> OutputMetrics:
-        """The figures over everything added so far."""
-        decisions = self._decisions()
-        low, high = wilson(decisions.equal, decisions.total) if decisions else (None, None)
-        norm = math.sqrt(self._signal) * math.sqrt(self._energy)
+    @property
+    def mean_signal(self) -> float:
+        """The mean of a sample's sum of squares in the original."""
+        sums = [u.sums[:, 0] for u in self.units]
+        return float(np.concatenate(sums).mean()) if sums else 0.0
+
+    @property
+    def samples(self) -> int:
+        """How many samples were taken in."""
+        return sum(u.samples for u in self.units)
+
+    def result(self, confidence: float | None = None) -> OutputMetrics:
+        """The figures over everything added so far; with the intervals of SQNR and cosine where a confidence is given."""
+        axis, decisions = self.decided or (None, None)
+        trials = min(decisions.total, self.samples) if decisions else 0  # those of one sample are not independent
+        share = decisions.equal / decisions.total if decisions else None
+        low, high = (None, None) if share is None else wilson(share * trials, trials, quantile(confidence or 0.95))
+        sums = np.concatenate([u.sums for u in self.units]) if self.units else np.zeros((0, 4))
+        total = sums.sum(0).tolist()
         return OutputMetrics(
-            name=self._name,
+            name=self.name,
             max_abs_error=self._max_error,
             max_rel_error=_ratio(self._max_error, self._max_value),
-            sqnr_db=_decibels(self._signal, self._noise) if self._float else None,
-            cosine=self._product / norm if self._float and norm > 0 else None,
+            sqnr_db=_decibels(*total) if self.is_float else None,
+            cosine=_cosine(*total) if self.is_float and total[0] > 0 and total[2] > 0 else None,
             outliers=self._outliers,
-            agreement=decisions.equal / decisions.total if decisions else None,
+            agreement=share,
             agreement_low=low,
             agreement_high=high,
             decisions=decisions.total if decisions else 0,
             balanced=decisions.balanced if decisions else None,
+            class_axis=axis,
+            **(self._intervals(sums, confidence) if confidence is not None else {}),
         )
+
+    def _intervals(self, sums: Array, confidence: float) -> dict[str, float]:
+        if not self.is_float or len(sums) < FEWEST or not np.isfinite(sums).all():
+            return {}
+        draws = resampled(sums)
+        sqnr, cosine = (spread([figure(*d) for d in draws.tolist()], confidence) for figure in (_decibels, _cosine))
+        return {"sqnr_low": sqnr[0], "sqnr_high": sqnr[1], "cosine_low": cosine[0], "cosine_high": cosine[1]}
+
+
+def _note(unit: Unit, key: Axis, wrong: Array) -> None:
+    """Remember the share of a batch's decisions that differ, for each sample where they lie sample by sample."""
+    rows = len(unit.sums)
+    if wrong.size:
+        share = wrong.reshape(rows, -1).mean(1) if key != 0 else np.full(rows, wrong.mean())
+        unit.wrong[key] = np.maximum(unit.wrong.get(key, 0.0), share)
 
 
 def _outliers(reference: np.ndarray[Any, Any], candidate: np.ndarray[Any, Any], finite: np.ndarray[Any, Any]) -> int:
@@ -236,12 +233,17 @@ def _leaves(value: Any) -> Iterator[np.ndarray[Any, Any]]:
         yield np.asarray(value)
 
 
-def _decibels(signal: float, noise: float) -> float:
+def _decibels(signal: float, noise: float, *_: float) -> float:
     if noise == 0:
         return math.inf
     if signal == 0 or math.isinf(noise):
         return -math.inf
     return 10 * math.log10(signal / noise)
+
+
+def _cosine(signal: float, _: float, energy: float, product: float) -> float:
+    norm = math.sqrt(signal) * math.sqrt(energy)
+    return product / norm if norm > 0 else math.nan
 
 
 def _ratio(error: float, scale: float) -> float:

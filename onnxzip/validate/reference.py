@@ -5,22 +5,32 @@ from __future__ import annotations
 import pickle
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from onnxzip.config import Budget
 from onnxzip.errors import DataError
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import OutputMetrics
 from onnxzip.runtime import Batch, Session
+from onnxzip.validate.comparison import Comparing, Comparison
 from onnxzip.validate.metrics import Accumulator
 
 RANDOM = "the original answers the same question differently each time (it draws random numbers)"
 """Why a comparison of numbers says nothing."""
 
-_MEMORY = 256 * 2**20
+_MEMORY = 4 * 2**20
 """Bytes of outputs that are kept in memory; more goes to a temporary file."""
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """Data that has more beside its batches: `onnxzip.calibrate.data.Data`."""
+
+    def labelled(self) -> Iterator[tuple[Batch, Mapping[str, Any], np.ndarray[Any, Any]]]:
+        """Each batch, the arrays beside it by name, and the positions of its samples in the data, int64 [rows]."""
 
 
 class Reference:
@@ -33,7 +43,7 @@ class Reference:
         repeat: run the first batch twice, to see whether the answers are the same. False where that is known.
 
     Attributes:
-        samples: size of the leading axis of the first input, summed over the batches.
+        samples: how many samples the data has: the leading axis of its first input, summed over the batches.
         batches: how many batches there are.
         deterministic: a second run of the first batch gave the same outputs.
     """
@@ -47,22 +57,25 @@ class Reference:
         self.samples = self.batches = 0
         self.deterministic = True
         with observer.step("run the original", None) as done:
-            for batch in data:
+            for batch, _, positions in _labelled(data):
                 outputs = session.run(batch)
                 if self.batches == 0 and repeat:
                     self.deterministic = _same(outputs, session.run(batch))
                 pickle.dump(outputs, self._file, protocol=5)  # our own temporary file: never read from elsewhere
                 self.batches += 1
-                self.samples += _samples(batch)
+                self.samples += len(positions)
                 done()
 
     def __iter__(self) -> Iterator[tuple[Batch, dict[str, Any]]]:
         """Pairs of a batch and the original's outputs on it."""
+        return ((batch, outputs) for batch, outputs, _, _ in self._pairs())
+
+    def _pairs(self) -> Iterator[tuple[Batch, dict[str, Any], Mapping[str, Any], np.ndarray[Any, Any]]]:
         self._file.seek(0)
-        for number, batch in enumerate(self._data):
+        for number, (batch, beside, positions) in enumerate(_labelled(self._data)):
             if number == self.batches:
                 raise DataError("the data has more batches now than at first. It must be the same at every iteration.")
-            yield batch, pickle.load(self._file)  # noqa: S301 - see above
+            yield batch, pickle.load(self._file), beside, positions  # noqa: S301 - see above
 
     def compare(
         self, candidate: Session, observer: Observer = SILENT, label: str = "compare"
@@ -81,10 +94,52 @@ class Reference:
                 done()
         return tuple(a.result() for a in accumulators.values())
 
+    def look(
+        self,
+        candidate: Session,
+        budget: Budget,
+        labels: str | None = None,
+        *,
+        seed: int = 0,
+        observer: Observer = SILENT,
+    ) -> Comparison:
+        """All that a verdict needs to know of a candidate, intervals and worst samples included.
+
+        Args:
+            candidate: the model to hold against the original.
+            budget: where classes lie, the metric, the confidence.
+            labels: name of the labels beside the inputs of the data, or None.
+            seed: of the bootstrap of the user's metric.
+            observer: told of each batch.
+
+        Raises:
+            ModelError: the candidate does not run.
+            DataError: the labels do not fit.
+            UsageError: the metric fails.
+        """
+        found = Comparing(self._names, budget, labels)
+        with observer.step("compare with the original", self.batches) as done:
+            for batch, expected, beside, positions in self._pairs():
+                found.add(expected, candidate.run(batch, self._names), beside, positions)
+                done()
+        return found.result(seed)
+
+
+def _labelled(data: Iterable[Batch]) -> Iterator[tuple[Batch, Mapping[str, Any], np.ndarray[Any, Any]]]:
+    """Batches with what is beside them, and with positions: plain batches are counted."""
+    if isinstance(data, Labelled):
+        yield from data.labelled()
+        return
+    first = 0
+    for batch in data:
+        rows = _samples(batch)
+        yield batch, {}, np.arange(first, first + rows)
+        first += rows
+
 
 def _samples(batch: Batch) -> int:
-    first = next(iter(batch.values()), None)
-    return int(first.shape[0]) if isinstance(first, np.ndarray) and first.ndim else 1
+    sizes = (v.shape[0] for v in batch.values() if isinstance(v, np.ndarray) and v.ndim)
+    return int(next(sizes, 1))
 
 
 def _same(left: Any, right: Any) -> bool:

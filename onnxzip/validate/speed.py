@@ -1,7 +1,7 @@
 """A paired stopwatch: original and candidate in one process, one thread, call by call, so that load on the machine hits both.
 
-Per pair i: ratio_i = time of the original / time of the candidate. Reported: the median ratio, and the 2.5 % and 97.5 %
-quantiles of the medians of resampled pairs (percentile bootstrap; Efron, Annals of Statistics 7, 1979), seeded.
+Per pair i: ratio_i = time of the original / time of the candidate. Reported: the median ratio, and (for 95 % confidence) the 2.5 %
+and 97.5 % quantiles of the medians of resampled pairs (percentile bootstrap; Efron, Annals of Statistics 7, 1979), seeded.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def measure_speed(
     max_pairs: int = 300,
     seconds: float = 2.0,
     seed: int = 0,
+    confidence: float = 0.95,
     observer: Observer = SILENT,
 ) -> Speed:
     """Time both sessions on the first `batches` batches, round and round, for about `seconds`, at least `min_pairs` pairs.
@@ -43,6 +44,7 @@ def measure_speed(
         max_pairs: pairs after which to stop.
         seconds: time to spend.
         seed: seed of the bootstrap.
+        confidence: of the interval.
         observer: told of the step.
     """
     feeds = list(itertools.islice(iter(data), batches))
@@ -57,7 +59,7 @@ def measure_speed(
             done()
             if len(ratios) >= min_pairs and time.perf_counter() > stop:
                 break
-    low, high = _interval(np.asarray(ratios), seed)
+    low, high = _interval(np.asarray(ratios), seed, confidence)
     return Speed(speedup=float(np.median(ratios)), low=low, high=high, pairs=len(ratios))
 
 
@@ -73,7 +75,8 @@ def _ratio(original: Session, candidate: Session, feed: Batch, *, swapped: bool)
     return 1 / ratio if swapped else ratio
 
 
-def _interval(ratios: np.ndarray, seed: int) -> tuple[float, float]:
+def _interval(ratios: np.ndarray, seed: int, confidence: float) -> tuple[float, float]:
     picks = np.random.default_rng(seed).integers(0, len(ratios), (_RESAMPLES, len(ratios)))
-    low, high = np.quantile(np.median(ratios[picks], axis=1), (0.025, 0.975))
+    beyond = (1 - confidence) / 2
+    low, high = np.quantile(np.median(ratios[picks], axis=1), (beyond, 1 - beyond))
     return float(low), float(high)

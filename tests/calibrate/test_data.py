@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxzip.calibrate.data import Data, open_data, split
@@ -39,6 +39,7 @@ def test_peer_22_whole_batches_are_dealt_out_evenly() -> None:
     assert held_out.name == "the given list (held-out part)"
 
 
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 6), min_size=1, max_size=12).filter(lambda s: sum(s) > 1),
     share=st.floats(0.01, 0.99),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -51,3 +53,22 @@ def test_the_ridge_falls_with_the_number_of_rows() -> None:
     covariance = np.diag([1.0, 3.0])
     assert ridge(covariance, 100, 3.0) == pytest.approx(3 * 2 / 100 * 2)
     assert ridge(np.diagonal(covariance), 100, 3.0) == ridge(covariance, 100, 3.0)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_wide_rows_by_stripes_are_the_same_and_take_no_second_matrix(centred: bool) -> None:
+    x = np.random.default_rng(3).normal(1, 1, (40, 2 * 1200))
+    found = Moments(2400, 2, single=True)
+    found.add(x[:20].astype(np.float32))
+    tracemalloc.start()
+    found.add(x[20:].astype(np.float32))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 0.5 * found.square.nbytes
+    whole = found.covariances(centred=centred)
+    for g in range(2):
+        own = x[:, 1200 * g : 1200 * (g + 1)]
+        expected = np.cov(own.T, bias=True) if centred else own.T @ own / 40
+        np.testing.assert_allclose(whole[g], expected, atol=1e-5)
+        np.testing.assert_allclose(whole[g], whole[g].T, atol=1e-5)
+        np.testing.assert_allclose(whole[g], found.covariance(g, centred=centred), atol=1e-6)

@@ -6,10 +6,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from onnxzip.calibrate.moment_store import MomentStore
 from onnxzip.errors import DataError
 from onnxzip.progress import SILENT
 from onnxzip.quantize import observe
 from onnxzip.quantize.evidence import Evidence, look
+from onnxzip.quantize.recipes import Recipe, Recipes
 from onnxzip.quantize.targets import target_row
 from tests.helpers.graphs import model
 from tests.quantize.audit import conv_net, dense, feeds, normal
@@ -114,3 +116,15 @@ def test_layers_that_read_the_same_rows_are_looked_at_once() -> None:
     found = seen(net, feeds(net)).moments
     assert found["a"] is found["b"]
     assert found["a"] is not found["c"]  # other windows
+
+
+def test_moments_beyond_the_limit_lie_in_a_file_and_give_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = conv_net(CHAIN)
+    plans = []
+    for limit in (2**20, 0):
+        monkeypatch.setattr("onnxzip.quantize.evidence.MomentStore", lambda limit=limit: MomentStore(limit))
+        found = seen(net, feeds(net))
+        assert (found.moments["a"] is found.moments["a"]) == (limit > 0)
+        plans.append(Recipes(net, target_row("cpu"), found).plan(Recipe("mse", {})))
+    assert plans[0] == plans[1]
+    assert any(w.rounding for w in plans[0].weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -149,3 +151,24 @@ def test_moments_of_few_rows_are_drawn_toward_their_diagonal(count: int) -> None
     np.testing.assert_array_equal(np.diagonal(found, axis1=1, axis2=2), np.diagonal(moments, axis1=1, axis2=2))
     np.testing.assert_allclose(found[:, off], (1 - share) * moments[:, off])
     np.testing.assert_array_equal(moments, kept)
+    assert drawn_in(kept, count, out=kept) is kept
+    np.testing.assert_array_equal(kept, found)
+
+
+@pytest.mark.parametrize("columns", [40, 300])
+def test_single_precision_loses_nothing_that_counts_and_takes_no_second_matrix(columns: int) -> None:
+    """300 columns are reordered in place."""
+    weights, moments, scales = problem(columns)
+    drawn_in(moments, 4096, out=moments)
+    rough, fine = (round_rows(weights, moments.astype(t), scales, weight_max=15) for t in (np.float32, np.float64))
+    assert (rough != fine).mean() < 0.01
+    one, other = (errors(weights, c, moments, scales).sum() for c in (rough, fine))
+    assert abs(one / other - 1) < 0.01
+    used = moments.astype(np.float32)
+    tracemalloc.start()
+    np.testing.assert_array_equal(
+        round_rows(weights[:, :1], used, scales[:, :1], weight_max=15, overwrite=True), rough[:, :1]
+    )
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert columns == 40 or most < used.nbytes

@@ -127,7 +127,8 @@ class Fake:
     def __init__(self, error: Callable[[Recipe, bool], float], batches: int = 3, seconds: float = 0.0) -> None:
         self._data = loud(1)
         self._real = recipes(net(), self._data, TARGET)
-        self.model, self.batches, self._error, self._seconds = self._real.model, batches, error, seconds
+        self.model, self.row = self._real.model, self._real.row
+        self.batches, self._error, self._seconds = batches, error, seconds
         self.compared: list[tuple[Recipe, bool]] = []
 
     def make(self, recipe: Recipe) -> tuple[Any, Any]:
@@ -141,7 +142,7 @@ class Fake:
         self.compared.append((recipe, not every))
         return self._error(recipe, not every)
 
-    def figures(self, recipe: Recipe, data: object) -> tuple[()]:
+    def figures(self, recipe: Recipe, data: object, class_axis: int | None) -> tuple[()]:
         CLOCK.now += self._seconds * max(1, min(10, self.batches // 2))
         return ()
 
@@ -301,4 +302,16 @@ def test_ranges_are_changed_one_by_one(clock: Clock) -> None:
     found, did = run(Fake(error), Bound(math.inf))
     assert dict(found.ranges) == {"r": METHODS[2]}
     assert found.keep == {}
+    assert did[0] == "the search chose other ranges for 1 tensors"
+
+
+def test_entropy_is_tried_after_all_other_ranges_of_all_tensors(clock: Clock) -> None:
+    fake = Fake(lambda recipe, whole: 1.0 - 0.5 * (recipe.ranges.get("s") == "entropy"))
+    found, did = run(fake, Bound(math.inf))
+    assert dict(found.ranges) == {"s": "entropy"}
+    tried = [tuple(recipe.ranges.values())[-1] for recipe, whole in fake.compared if recipe.ranges and not whole]
+    first = tried.index("entropy")
+    assert first > len(METHODS)
+    assert "entropy" not in tried[:first]
+    assert set(tried[first:]) == {"entropy"}
     assert did[0] == "the search chose other ranges for 1 tensors"

@@ -95,7 +95,7 @@ def test_a_matmul_stays_float_where_storing_would_cost_what_was_gained() -> None
 
 
 def test_convs_that_the_search_leaves_float_are_not_stored() -> None:
-    """Outside MatMul there is no kernel for it: the weights would be dequantized at every run."""
+    """A compiler need not fold what makes float weights of integers: they would be dequantized at every run."""
     from tests.quantize.test_search import loud, net
 
     before, data = net(), loud()

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from onnxzip.validate.metrics import Accumulator, wilson
+from onnxzip.validate.intervals import wilson
+from onnxzip.validate.metrics import Accumulator
 
 
 def figures(*pairs):
