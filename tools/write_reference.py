@@ -237,7 +237,9 @@ def option_row(parameter: inspect.Parameter, hint: Any) -> str:
         kinds = [k for k in (get_args(kind) or (kind,)) if k is not types.NoneType]
         kinds = [get_args(k)[0] if get_origin(k) is list else k for k in kinds]
         value = "" if kinds[0] is bool else f" {info.metavar or PLACEHOLDERS[kinds[0]]}"
-        names = [n for n in (info.default, *(info.param_decls or ())) if isinstance(n, str)]  # typer keeps the first there
+        names = [
+            n for n in (info.default, *(info.param_decls or ())) if isinstance(n, str)
+        ]  # typer keeps the first there
         ordered = sorted(names or [f"--{parameter.name.replace('_', '-')}"], key=len)
         head = ", ".join(f"`{n}{value if n == ordered[-1] else ''}`" for n in ordered)
     default = parameter.default if parameter.default is not inspect.Parameter.empty else None
