@@ -55,7 +55,7 @@ class Checked:
     @property
     def outcome(self) -> str:
         """`error`, or that of the verdict: `passed`, `missed`."""
-        return "error" if self.verdict is None else outcome(self.verdict)
+        return "error" if self.verdict is None else self.verdict.outcome
 
     @property
     def accepted(self) -> bool:
@@ -71,7 +71,7 @@ class Checked:
             return ()
         if self.expected == "missed" and self.verdict.passed:
             return ("it passed, though the settings expect it to miss its budget: take `expected` out of them",)
-        return problems(self.verdict)
+        return self.verdict.problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +97,3 @@ class CheckRun:
     def failed(self) -> bool:
         """Some model could not be judged."""
         return any(m.error is not None for m in self.models)
-
-
-def problems(verdict: Verdict) -> tuple[str, ...]:
-    """Why it did not pass: what was missed, and what its samples do not settle."""
-    return (*verdict.reasons, *getattr(verdict, "undecided", ()))
-
-
-def outcome(verdict: Verdict) -> str:
-    """`passed` or `missed`, or what the verdict itself calls its outcome."""
-    return str(getattr(verdict, "outcome", "passed" if verdict.passed else "missed"))

@@ -163,6 +163,8 @@ class Config:
             None: leave it at its own.
         allow_contrib: operators of onnxruntime's own domain may be used; other runtimes do not read the result.
         strict: a pass that fails is an error instead of being taken back.
+        details: gather what the HTML report shows beside the figures of every run (bytes and time by operator and by layer, ranges, what each
+            layer costs), which takes further runs of the model.
         seed: seed of every random choice (made-up inputs, bootstrap).
     """
 
@@ -187,6 +189,7 @@ class Config:
     opset: int | None = None
     allow_contrib: bool = False
     strict: bool = False
+    details: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

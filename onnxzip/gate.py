@@ -10,8 +10,9 @@ from typing import Any
 from onnxzip.calibrate.data import Data, open_data
 from onnxzip.calibrate.feeds import Beside
 from onnxzip.config import Budget, check_answers
+from onnxzip.errors import ModelError
 from onnxzip.model.load import Loaded, load
-from onnxzip.model.signature import differences, signature
+from onnxzip.model.signature import signature
 from onnxzip.model.walk import count_nodes
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import Memory, Speed, Verdict
@@ -19,10 +20,14 @@ from onnxzip.runtime import Batch, Session, session_of
 from onnxzip.saved_samples import save_worst as save_samples
 from onnxzip.validate.comparison import CONFIDENCE
 from onnxzip.validate.inputs import make_inputs
-from onnxzip.validate.judge import judge, unverified
+from onnxzip.validate.interface import mismatches
+from onnxzip.validate.judge import exact_problem, judge, unverified
+from onnxzip.validate.layers import look
 from onnxzip.validate.memory import compare_memory
 from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
+from onnxzip.validate.suspicion import MADE_UP, with_layers
+from onnxzip.validate.taps import few
 
 
 def compare(
@@ -33,6 +38,7 @@ def compare(
     *,
     labels: str | None = None,
     speed: bool = False,
+    layers: bool | None = None,
     memory: bool = False,
     save_worst: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -47,6 +53,9 @@ def compare(
         budget: the limits; the default is `Budget()`.
         labels: name of the array in the data that holds the right classes (see `onnxzip.validate.accuracy`); None: there are none.
         speed: measure the paired latency too (always done when the budget limits it).
+        layers: look at the error through the depth, on a few samples: a layer that is off by more than the candidate's number formats explain
+            fails the verdict, whatever the outputs say on this data. None: where the outputs are not those of an exact rewrite.
+            False: outputs alone are judged (for a model that was trained anew on purpose).
         memory: measure the peak memory too (likewise).
         save_worst: folder to write the inputs of the worst samples to, as `sample-INDEX.npz`; those of an earlier run are replaced.
         seed: seed of made-up inputs and of the bootstrap.
@@ -66,7 +75,7 @@ def compare(
     budget = budget or Budget()
     check_answers(labels, budget, has_data=data is not None)
     before, after = load(original), load(candidate)
-    found = differences(signature(before.model), signature(after.model))
+    found = mismatches(signature(before.model), signature(after.model))
     sessions = session_of(before), session_of(after)
     if found:
         return Verdict(
@@ -97,11 +106,35 @@ def compare(
         if speed or budget.min_speedup is not None
         else None,
     )
+    verdict = _with_layers(verdict, before, after, batches, sessions[0], observer, wanted=layers)
     if save_worst is not None:
         save_samples(os.fspath(save_worst), verdict.worst, batches, sessions[0].inputs)
     if isinstance(batches, Data):
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, *batches.warnings()))
     return verdict
+
+
+def _with_layers(
+    verdict: Verdict,
+    before: Loaded,
+    after: Loaded,
+    batches: Iterable[Batch],
+    session: Session,
+    observer: Observer,
+    *,
+    wanted: bool | None,
+) -> Verdict:
+    """The verdict, after a look at the layers where that is wanted or the outputs leave it open."""
+    types = {o.name: o.type for o in session.outputs}
+    exact = verdict.verified and exact_problem(verdict.outputs, {}, types) is None
+    if wanted is False or not verdict.verified or (wanted is None and exact and verdict.data != MADE_UP):
+        return verdict
+    try:
+        depth = look(before.model, after.model, few(batches, session), observer)
+    except ModelError as error:
+        warning = f"the layers could not be looked at, only the outputs are judged: {error}"
+        return dataclasses.replace(verdict, warnings=(*verdict.warnings, warning))
+    return with_layers(verdict, depth, types)
 
 
 def _timed(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxzip.calibrate.data import Data
@@ -29,7 +30,7 @@ from onnxzip.progress import Observer
 from onnxzip.quantize.schema import QuantPlan
 from onnxzip.quantize.targets import runs_here
 from onnxzip.records import Memory, OutputMetrics, PassRecord, Speed, StageRecord, Verdict, Width
-from onnxzip.runtime import Session
+from onnxzip.runtime import Batch, Session
 from onnxzip.saved_samples import save_worst
 from onnxzip.validate.comparison import CONFIDENCE
 from onnxzip.validate.inputs import make_inputs
@@ -63,6 +64,7 @@ class Ledger:
         notes: what the user should know about model and data.
         here: whether this machine is the target, so that its speed can be measured.
         plan: the quantization plan that was tried last, or None.
+        planned: the float model that `plan` was made for.
         original_bytes: the bytes of the original, its external data included.
         unverified: why numbers could not be compared, or None.
     """
@@ -70,7 +72,7 @@ class Ledger:
     def __init__(
         self, loaded: Loaded, session: Session, held_out: Data | None, source: str, config: Config, observer: Observer
     ) -> None:
-        self.original, self.best = loaded.model, loaded.model
+        self.original, self.best, self.planned = loaded.model, loaded.model, loaded.model
         self.config, self.observer = config, observer
         self.stages: list[StageRecord] = []
         self.notes: tuple[str, ...] = ()
@@ -281,6 +283,29 @@ class Ledger:
         return measure_speed(
             first, second, self._batches, seconds=seconds, seed=config.seed, confidence=confidence, observer=observer
         )
+
+    # For a report
+
+    @property
+    def levels(self) -> tuple[str, str]:
+        """Graph optimizations of the runtime under which models are timed here, and under which they are compared for the target."""
+        return self._level, self._level if self.here else "none"
+
+    def some(self, samples: int) -> list[Batch]:
+        """The first batches of the data for the verdict, so many that they hold `samples`; none where the original cannot be run."""
+        if self._probe is None:
+            return []
+        found: list[Batch] = []
+        for batch in self._batches if self._held_out is None else self._held_out:
+            found.append(batch)
+            if sum(map(rows, found)) >= samples:
+                break
+        return found
+
+
+def rows(batch: Batch) -> int:
+    """How many samples a batch holds: the leading axis of its first input that has one."""
+    return int(next((v.shape[0] for v in batch.values() if isinstance(v, np.ndarray) and v.ndim), 1))
 
 
 def _doubts(metrics: Sequence[OutputMetrics]) -> Iterator[str]:

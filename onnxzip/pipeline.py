@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -14,6 +13,7 @@ import onnx_ir as ir
 from onnxzip import __version__
 from onnxzip.calibrate.data import Data
 from onnxzip.config import Config, Preset, check_answers
+from onnxzip.details import gather
 from onnxzip.errors import ModelError, UsageError
 from onnxzip.ledger import Ledger
 from onnxzip.model.facts import facts
@@ -167,7 +167,7 @@ def _rewrite(ledger: Ledger) -> None:
     return ledger.keep("rewrite", model, summary, passes=records, notes=notes)
 
 
-def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data | None]) -> Result:
+def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: tuple[Data | None, Data | None]) -> Result:
     lossy = [s for s in ledger.stages if s.verdict is not None]
     kept = next((s.verdict for s in reversed(lossy) if s.kept), None)
     missed = next((s.verdict for s in lossy if not s.kept and s.verdict and not s.verdict.passed), None)
@@ -187,6 +187,7 @@ def _result(loaded: Loaded, ledger: Ledger, preset: Preset, data: Sequence[Data 
         result=final,
         notes=tuple(dict.fromkeys((*loaded.notes, *ledger.notes, *warnings))),
         advice=_advice(loaded, best) if preset == "exact" else (),
+        details=gather(ledger, best, *data) if ledger.config.details else None,
     )
     return Result(
         best, record.verdict, Report(record), plan=ledger.plan, external=loaded.external, sources=loaded.files

@@ -46,7 +46,7 @@ def quantize_model(ledger: Ledger, preset: Preset, data: Samples, unpruned: ir.M
             stored = dataclasses.replace(config, preset="weights8", plan=None)
             _store_weights(ledger, quantize_weights(ledger.best, stored, data.tuning, observer))
         if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
-            _quantize_instead(ledger, quantize(unpruned, data.tuning, config, observer))
+            _quantize_instead(ledger, unpruned, quantize(unpruned, data.tuning, config, observer))
         ledger.notes += data.doubts if ledger.stages[-1].kept else ()
     if preset in ("weights8", "weights4"):
         _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
@@ -60,7 +60,7 @@ def _quantize(ledger: Ledger, choice: Choice) -> bool:
     Returns:
         Whether speed is all that it lacks.
     """
-    ledger.plan = choice.plan
+    ledger.plan, ledger.planned = choice.plan, ledger.best
     if choice.model is None:
         ledger.notes += (choice.summary,)
         ledger.take_back("quantize", choice.summary, notes=choice.notes)
@@ -111,7 +111,7 @@ def _slower(ledger: Ledger, choice: Choice) -> str | None:
     )
 
 
-def _quantize_instead(ledger: Ledger, choice: Choice) -> None:
+def _quantize_instead(ledger: Ledger, unpruned: ir.Model, choice: Choice) -> None:
     """Where int8 does not fit into what an automatic pruning left of the budget: int8 alone saves more than pruning alone."""
     if choice.model is None:
         return
@@ -119,5 +119,5 @@ def _quantize_instead(ledger: Ledger, choice: Choice) -> None:
     if verdict.passed:
         ledger.withdraw("prune", "taken back, for int8 on top of it missed the budget, and int8 alone saves more")
         ledger.withdraw("quantize", "missed the budget on top of pruning")
-        ledger.plan = choice.plan
+        ledger.plan, ledger.planned = choice.plan, unpruned
         ledger.keep("quantize", choice.model, choice.summary, notes=choice.notes, verdict=verdict)

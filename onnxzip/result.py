@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import os
@@ -69,7 +68,8 @@ class Result:
         return saving.save(self.model, path, external=self.external)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.report.to_text())}</pre>"
+        """What a notebook shows: the verdict and the key figures."""
+        return self.report.to_fragment()
 
 
 def stamp(model: ir.Model, version: str, preset: str, digest: str, verdict: Verdict, limit: int) -> None:

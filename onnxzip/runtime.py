@@ -61,6 +61,7 @@ class Session:
             as they come: about half, and hardly slower.
         optimized_to: write the graph that onnxruntime made of it to this path.
         outputs: names of values of the main graph to compute instead of the model's outputs; the model need not be copied for that.
+        profile_to: time every node and write that to a file whose name begins with this path, once `end_profile` is called.
 
     Raises:
         ModelError: onnxruntime does not load it; the message carries its reason.
@@ -75,6 +76,7 @@ class Session:
         timed: bool = False,
         optimized_to: str | os.PathLike[str] | None = None,
         outputs: Sequence[str] | None = None,
+        profile_to: Path | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.graph_optimization_level = _LEVELS[level]
@@ -86,6 +88,8 @@ class Session:
         options.log_severity_level = 4
         if optimized_to is not None:
             options.optimized_model_filepath = str(optimized_to)
+        if profile_to is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile_to)
         shared = {} if optimized_to is not None else _shared_weights(model)
         # alive as long as the session
         self._weights = {n: ort.OrtValue.ortvalue_from_numpy(a) for n, a in shared.items()}
@@ -113,6 +117,10 @@ class Session:
             return dict(zip(names, self._session.run(names, dict(feed)), strict=True))
         except Exception as error:
             raise ModelError(f"onnxruntime {VERSION} fails to run the model: {_reason(error)}") from error
+
+    def end_profile(self) -> Path:
+        """Stop timing. Returns the file, JSON in the trace event format."""
+        return Path(self._session.end_profiling())
 
 
 def run_file(path: str | os.PathLike[str], feed: Batch) -> None:

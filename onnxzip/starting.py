@@ -29,10 +29,12 @@ _LIMITS = {
     "max_abs_error": "largest absolute error of any output",
     "max_size": "largest size of the result, as a share of the original's",
     "min_speedup": "smallest measured speed-up",
+    "confidence": "hold each limit for sure: too few samples do not pass",
 }
-"""Limits that the file explains, and examples for those without a default."""
+"""Limits that the file explains."""
 
-_EXAMPLES = {"max_abs_error": 0.1, "max_size": 0.3, "min_speedup": 1.2}
+_EXAMPLES = {"max_abs_error": 0.1, "max_size": 0.3, "min_speedup": 1.2, "confidence": 0.95}
+"""Values for those without a default."""
 
 
 def settings_text(model: Path, calibration: str | None, folder: Path) -> str:

@@ -140,6 +140,38 @@ class Speed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerError:
+    """How one inner value of the candidate compares with the original's value that it stands for.
+
+    The born error is that of the candidate's nodes between the nearest matched values alone, fed with the original's values: it says
+    where error enters, while `sqnr_db` says how much has gathered so far.
+
+    Attributes:
+        name: the original's tensor.
+        counterpart: the candidate's tensor.
+        node: the original's node that makes it, as `Conv 'name'`.
+        operator: its operator.
+        nodes: all of the original's nodes between the nearest matched values and this one, `node` last: the error is born in one of them.
+        sqnr_db: 10 log10(signal / error) with all error from the input on; inf when equal; None for a tensor that is not float.
+        born_db: the same for the error that is born here.
+        explained_db: the least that rounding explains: born errors below it are suspect; None where nothing was judged.
+        share: the part of all born error that is born here, 0 to 1, with the error of a layer relative to its signal: the shares add up to 1 where there is any error.
+        suspect: the born error is more than the number formats of the candidate explain: the layer was changed.
+    """
+
+    name: str
+    counterpart: str
+    node: str
+    operator: str
+    nodes: tuple[str, ...] = ()
+    sqnr_db: float | None
+    born_db: float | None
+    explained_db: float | None = None
+    share: float = 0.0
+    suspect: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Whether a candidate may stand in for the original, and the figures behind the answer.
 
@@ -160,6 +192,7 @@ class Verdict:
         memory: peak memory, where it was measured.
         speed: paired latency, where it was measured.
         worst: the samples with the largest errors, worst first.
+        layers: the error through the depth, in the order of the original's graph; empty where it was not looked at.
         confidence: of every interval; 0.95 unless the budget names another.
         outcome: "passed"; "missed": some limit is; "undecided": none is for sure, but the samples do not show that all hold.
     """
@@ -180,6 +213,7 @@ class Verdict:
     memory: Memory | None = None
     speed: Speed | None = None
     worst: tuple[WorstSample, ...] = ()
+    layers: tuple[LayerError, ...] = ()
     confidence: float = 0.95
     outcome: Outcome = field(init=False)
 

@@ -75,9 +75,9 @@ def test_a_model_in_memory_has_the_same_digest_every_time(read):
 
 
 def test_names_are_escaped_in_notebooks():
-    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }'
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (float[N,4] x) => (float[N,4] y, float[N,4] z) { y = Relu(x) z = Sqrt(y) }'
     proto = onnx.parser.parse_model(text)
-    proto.graph.output[0].name = proto.graph.node[0].output[0] = "<script>"
+    proto.graph.output[0].name = proto.graph.node[0].output[0] = proto.graph.node[1].input[0] = "<script>"
     shown = onnxzip.optimize(proto)._repr_html_()
     assert "&lt;script&gt;" in shown
     assert "<script>" not in shown

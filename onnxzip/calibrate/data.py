@@ -104,6 +104,11 @@ class Data:
         """Names of arrays in the data that no input bears, as of the last complete iteration."""
         return self._screen.extras
 
+    @property
+    def digest(self) -> str | None:
+        """A fingerprint of all batches (see `fingerprint`), 32 hexadecimal digits; None before the first complete iteration."""
+        return None if self._digest is None else f"{self._digest:032x}"
+
     def warnings(self) -> tuple[str, ...]:
         """What looked odd in the last complete iteration, one sentence each (see `screen`)."""
         return self._screen.warnings()

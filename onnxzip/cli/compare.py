@@ -36,6 +36,7 @@ def compare(
     min_speedup: options.MinSpeedup = None,
     confidence: options.Confidence = None,
     speed: options.Speed = False,
+    layers: options.Layers = None,
     memory: options.Memory = False,
     save_worst: options.SaveWorst = None,
     json: options.Json = None,
@@ -85,6 +86,7 @@ def compare(
         labels=labels,
         speed=speed,
         memory=memory,
+        layers=layers,
         save_worst=save_worst,
         observer=observer(quiet=quiet),
     )
@@ -102,6 +104,6 @@ def compare(
     if markdown:
         output.write_markdown(markdown, text.comparison(record))
     if not quiet:
-        output.show(verdict(result))
+        output.show(verdict(result, layers=bool(layers) or not result.passed))
     if not result.passed:
         raise typer.Exit(MISSED)

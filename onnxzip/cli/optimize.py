@@ -52,6 +52,7 @@ def optimize(
     junit: options.Junit = None,
     markdown: options.Markdown = None,
     settings: options.Settings = None,
+    report: options.Report = None,
     calibrate: options.Calibrate = "full",
     keep_defaults: options.KeepDefaults = False,
     save_worst: options.SaveWorst = None,
@@ -76,9 +77,11 @@ def optimize(
         out, calibration, evaluation = data_and_out(entry, given, out, calibration, evaluation)
     path = output.model_path(model, out, force=force)
     data = [Path(d) for d in (calibration, evaluation) if d]
-    reports = (json, junit, None if output.is_step_summary(markdown) else markdown)
+    reports = (json, junit, report, None if output.is_step_summary(markdown) else markdown)
     output.check_side_files((*reports, save_plan), (model, path, plan, settings, *data), force=force)
     output.check_samples(save_worst, force=force)
+    if report:
+        output.check_report()
     config = configured(
         entry,
         given,
@@ -117,6 +120,7 @@ def optimize(
         opset=opset,
         allow_contrib=allow_contrib,
         strict=strict,
+        details=report is not None,
     )
     from onnxzip.cli.progress import observer
     from onnxzip.pipeline import optimize as run
@@ -137,6 +141,8 @@ def optimize(
         output.write(junit, result.report.to_junit())
     if markdown:
         output.write_markdown(markdown, result.report.to_markdown())
+    if report:
+        output.write(report, result.report.to_html())
     if save_plan and result.plan is not None:
         output.write(save_plan, result.plan.to_json())
     if not quiet:

@@ -175,6 +175,14 @@ Settings = Annotated[
         "--config", metavar="FILE", help="A settings file: onnxzip.toml, or pyproject.toml with a table tool.onnxzip."
     ),
 ]
+Report = Annotated[
+    Path | None,
+    _option(
+        "--report",
+        metavar="HTML",
+        help="Write one HTML page for people: verdict, charts by layer and operator, what was done and why. Takes further runs of the model.",
+    ),
+]
 Prefer = Annotated[
     str,
     typer.Option(
@@ -207,6 +215,13 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="A pass that goes wrong is an error instead of being taken back.")
 ]
 Speed = Annotated[bool, typer.Option("--speed", help="Measure the paired latency.")]
+Layers = Annotated[
+    bool | None,
+    typer.Option(
+        "--layers/--no-layers",
+        help="Show where the error is born, layer by layer. By default layers are looked at, and judged, where the outputs differ; --no-layers judges outputs alone.",
+    ),
+]
 Memory = Annotated[bool, typer.Option("--memory", help="Measure the peak memory.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no tables.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -66,6 +67,18 @@ def check_samples(folder: Path | None, *, force: bool) -> None:
         raise UsageError(f"{folder} is not empty. Choose another folder, or replace the samples in it with --force.")
     if not folder.parent.is_dir():
         raise UsageError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
+
+
+def check_report() -> None:
+    """An HTML report needs an extra; that is said before any work is done.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    from onnxzip.report.charts import needs_extra
+
+    if any(importlib.util.find_spec(name) is None for name in ("jinja2", "matplotlib")):
+        raise needs_extra()
 
 
 def show(content: RenderableType) -> None:

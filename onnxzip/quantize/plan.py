@@ -89,8 +89,10 @@ def make_plan(
         return QuantPlan(target=target, method=method, notes=(f"nothing to quantize: {reason}",))
     while True:
         placement = known.placed(kept)
-        qparams, bad = _qparams(placement.groups, statistics, method, row, methods, known)
-        narrowed, _ = _qparams(placement.narrowed, statistics, method, row, methods, known)  # bad where the above are
+        qparams, bad = _qparams(placement.groups, statistics, method, methods, known, partial=bool(kept))
+        narrowed, _ = _qparams(
+            placement.narrowed, statistics, method, methods, known, partial=bool(kept)
+        )  # bad where the above are
         misfits = _touching(placement, bad) | overflowing(placement, qparams, row)
         if not misfits:
             break
@@ -127,11 +129,16 @@ def _qparams(
     groups: tuple[Group, ...],
     statistics: Mapping[str, TensorStatistics],
     method: str,
-    row: TargetRow,
     methods: Mapping[str, str],
     known: Known,
+    *,
+    partial: bool,
 ) -> tuple[dict[ir.Value, QParams], dict[ir.Value, str]]:
-    """Scale and zero point of every quantized value, or why it has none."""
+    """Scale and zero point of every quantized value, or why it has none.
+
+    `partial`: nodes stay float that the model was looked at without, so that others may read what nobody looked at.
+    """
+    row = known.row
     found: dict[ir.Value, QParams] = {}
     bad: dict[ir.Value, str] = {}
     for group in groups:
@@ -143,7 +150,11 @@ def _qparams(
         constants = {s.name or "": Held(content) for s in sources if (content := array(s)) is not None}
         seen = {**statistics, **constants}
         names = [s.name or "" for s in sources]
-        if missing := next((n for n in names if n not in seen), None):
+        missing = next((n for n in names if n not in seen), None)
+        if missing is not None and partial:
+            bad.update(dict.fromkeys(group.values, f"tensor {missing!r} cannot be quantized: it was not looked at"))
+            continue
+        if missing is not None:
             raise UsageError(
                 f"there are no statistics of tensor {missing!r}: collect them for all tensors that observe() names"
             )

@@ -198,7 +198,12 @@ class Recipes:
     def _entrance(
         self, recipe: Recipe, error: float, data: Iterable[Batch], observer: Observer
     ) -> tuple[Recipe, float]:
-        """The recipe with the first Convs float, where that pays and nothing else has to be float because of it."""
+        """The recipe with the first Convs float, where that pays and nothing else has to be float because of it.
+
+        What is no faster in integers is known of this runtime's kernels alone.
+        """
+        if self.row.placement != "kernels":
+            return recipe, error
         before = self._formed(recipe)
         first = [n for n in first_of(self.model, {p.output for p in before.nodes if p.role == "conv"}) if is_narrow(n)]
         weights = (constant(self.model.graph.initializers.get(w.initializer)) for w in before.weights)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxzip.records import OutputMetrics, RunRecord, StageRecord, Verdict, WorstSample
+from onnxzip.report import layers as depth
 from onnxzip.report.words import change, decibels, share, size
 
 MOST_OUTPUTS = 6
@@ -61,9 +62,11 @@ def _remarks(record: RunRecord) -> Iterator[RenderableType]:
             yield Text(f"note: {stage.name}: {more} more notes are in the JSON report", style="dim")
 
 
-def verdict(result: Verdict) -> RenderableType:
-    """A comparison of two models: the figures, passed or not, and every reason."""
-    return Group(_table("original", "candidate", verdict_rows(result)), *worst(result), _conclusion(result, "verdict"))
+def verdict(result: Verdict, *, layers: bool = True) -> RenderableType:
+    """A comparison of two models: the figures, where the error is born if asked for, passed or not, and every reason."""
+    born = [depth.worst(result.layers)] if layers and result.layers else []
+    figures = _table("original", "candidate", verdict_rows(result))
+    return Group(figures, *born, *worst(result), _conclusion(result, "verdict"))
 
 
 def run_rows(record: RunRecord) -> list[Row]:

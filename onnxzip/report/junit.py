@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onnxzip.checked import Checked, CheckRun, Comparison, outcome, problems
+from onnxzip.checked import Checked, CheckRun, Comparison
 from onnxzip.records import RunRecord, Verdict
 from onnxzip.report.console import headline, verdict_rows
 
@@ -58,7 +58,7 @@ def checks(record: CheckRun) -> str:
 
 def _case(name: str, seconds: float, verdict: Verdict) -> Case:
     kind = None if verdict.passed else "failure"
-    return Case(name, seconds, kind, outcome(verdict), problems(verdict), verdict)
+    return Case(name, seconds, kind, verdict.outcome, verdict.problems, verdict)
 
 
 def _checked(model: Checked) -> Case:

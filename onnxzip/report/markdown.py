@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from onnxzip.checked import CheckRun, Comparison, outcome, problems
+from onnxzip.checked import CheckRun, Comparison
 from onnxzip.records import RunRecord, Verdict
 from onnxzip.report import checks as rows
 from onnxzip.report.console import headline, run_rows, verdict_rows
@@ -46,7 +46,7 @@ def checks(record: CheckRun) -> str:
 
 def _conclusion(verdict: Verdict) -> Iterator[str]:
     yield f"{_mark(verdict.passed)} **{_text(headline(verdict))}**"
-    lines = [f"{outcome(verdict)}: {r}" for r in problems(verdict)] + [f"warning: {w}" for w in verdict.warnings]
+    lines = [f"{verdict.outcome}: {r}" for r in verdict.problems] + [f"warning: {w}" for w in verdict.warnings]
     if lines:
         yield "\n".join(f"- {_text(line)}" for line in lines)
 

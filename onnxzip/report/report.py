@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxzip.records import RunRecord
-from onnxzip.report import document, junit, markdown
+from onnxzip.report import document, html, junit, markdown
 from onnxzip.report.console import render
+from onnxzip.report.fragment import fragment
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,15 @@ class Report:
     def to_text(self, width: int = 100) -> str:
         """The console table as plain text."""
         return render(self.record, width)
+
+    def to_html(self) -> str:
+        """One HTML page that needs nothing else. With `Config.details` it has charts of size, time, ranges and sensitivity.
+
+        Raises:
+            UsageError: jinja2 or matplotlib is not installed (`pip install 'onnxzip[report]'`).
+        """
+        return html.render(self.record)
+
+    def to_fragment(self) -> str:
+        """A piece of HTML for notebooks: the verdict, the key figures, what each stage did."""
+        return fragment(self.record)

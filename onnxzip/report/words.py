@@ -48,3 +48,27 @@ def change(before: float, after: float) -> str:
     if before == after:
         return "same"
     return f"{100 * (after - before) / before:+.0f} %" if before else "new"
+
+
+def microseconds(value: float) -> str:
+    """A time that is given in microseconds.
+
+    >>> microseconds(0), microseconds(85.2), microseconds(1530), microseconds(2_400_000)
+    ('0', '85 µs', '1.53 ms', '2.4 s')
+    """
+    if value >= 1e6:
+        return f"{value / 1e6:.3g} s"
+    if value >= 1e3:
+        return f"{value / 1e3:.3g} ms"
+    return f"{value:.0f} µs" if value else "0"
+
+
+def short_share(value: float) -> str:
+    """A share in percent with two digits that count, however small.
+
+    >>> short_share(0.25), short_share(0.0123), short_share(0.00003), short_share(0), short_share(0.25e-6)
+    ('25 %', '1.2 %', '0.003 %', '0 %', '< 0.0001 %')
+    """
+    if 0 < value < 1e-6:
+        return "< 0.0001 %"
+    return f"{100 * value:.2g} %" if value < 0.995 else f"{100 * value:.0f} %"

@@ -293,3 +293,20 @@ def test_int8_without_data_has_to_be_allowed_and_says_what_it_is(tmp_path):
     assert "made up" in allowed.output
     assert "give real data" in " ".join(allowed.output.split())
     assert out.stat().st_size < 0.35 * DENSE.stat().st_size
+
+
+def test_compare_names_the_guilty_layer(tmp_path):
+    damaged = onnx.load(str(DENSE))
+    weight = next(t for t in damaged.graph.initializer if len(t.dims) == 4)
+    content = onnx.numpy_helper.to_array(weight).copy()
+    content[0, 0, 0, 0] *= -1
+    weight.CopyFrom(onnx.numpy_helper.from_array(content, weight.name))
+    onnx.save(damaged, str(tmp_path / "damaged.onnx"))
+    result = onnxzip("compare", DENSE, tmp_path / "damaged.onnx", "-c", EVALUATION)
+    assert result.exit_code == 1
+    assert "Where the error is born" in result.output
+    assert "was changed" in result.output
+    alone = onnxzip("compare", DENSE, tmp_path / "damaged.onnx", "-c", EVALUATION, "--no-layers")
+    assert (alone.exit_code, "Where" in alone.output) == (0, False)
+    equal = onnxzip("compare", DENSE, DENSE, "-c", EVALUATION, "--layers")
+    assert (equal.exit_code, "Where the error is born" in equal.output) == (0, True)

@@ -93,6 +93,17 @@ def test_missing_statistics_are_an_error_that_names_the_tensor() -> None:
         make_plan(chain(), {"x": Fake(0, 1), "y": Fake(0, 1)})
 
 
+@pytest.mark.parametrize("target", ["qnn", "qnn16", "tensorrt", "openvino", "cpu"])
+def test_a_node_kept_float_later_takes_along_what_would_read_a_tensor_that_nobody_looked_at(target: str) -> None:
+    """On QNN a Conv that stays float gives its Relu an input that was to be absorbed, and so was not looked at."""
+    net = chain()
+    seen = {name: Fake(0, 5) for name in observe(net, target)}
+    first = next(n for n in net.graph if n.name == "first")
+    plan = make_plan(net, seen, target, keep={first: "kept"})
+    assert {n.node for n in plan.left} >= {"first"}
+    assert "a" not in {s.tensor for s in plan.sites}
+
+
 def test_unknown_target_and_method() -> None:
     with pytest.raises(UsageError, match="target 'tpu' is not known: choose one of cpu"):
         observe(chain(), "tpu")
