@@ -1,8 +1,8 @@
-"""Write what docs/ derives from the dataclasses: docs/report.schema.json (JSON Schema 2020-12) and docs/settings.md.
+"""Write what docs/ derives from the code: docs/report.schema.json (JSON Schema 2020-12), docs/settings.md and docs/reference/cli.md.
 
     python tools/write_reference.py
 
-Types come from the fields, words from the `Attributes:` of the docstrings. `tests/report/test_schema.py` fails where the files are out of date.
+Types come from the fields, words from the `Attributes:` of the docstrings; the page of the command line from the options. `tests/report/test_schema.py` fails where the files are out of date.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import typer
+
+from onnxzip.cli.main import app
 from onnxzip.config import Budget, Config
 from onnxzip.explored import Exploration
 from onnxzip.records import RunRecord
@@ -25,7 +28,7 @@ from onnxzip.report.document import DERIVED, KINDS, SCHEMA
 from onnxzip.settings import ModelSettings
 
 DOCS = Path(__file__).parents[1] / "docs"
-SCHEMA_FILE, SETTINGS_FILE = DOCS / "report.schema.json", DOCS / "settings.md"
+SCHEMA_FILE, SETTINGS_FILE, CLI_FILE = DOCS / "report.schema.json", DOCS / "settings.md", DOCS / "reference" / "cli.md"
 
 FIGURE = {
     "description": "A figure. JSON has no number for those that are infinite or undefined.",
@@ -43,6 +46,20 @@ The keys of `onnxzip.toml`, and of `[tool.onnxzip]` in `pyproject.toml` (there t
 Hyphens and underscores are the same; `false` takes a default back where a key may be absent. Where the words below say "None", the key is left
 out or `false`. Paths are relative to the file. [ci.md](ci.md) shows the file at work.
 """
+
+CLI_HEAD = """# Command line
+
+<!-- Written by tools/write_reference.py from the commands. Do not edit. -->
+
+{help}
+
+{epilog} `onnxzip --version` shows the version, `onnxzip COMMAND --help` what follows.
+"""
+
+PLACEHOLDERS = {Path: "FILE", str: "TEXT", float: "NUMBER", int: "NUMBER"}
+
+PIPE = "\\|"
+"""In a table."""
 
 
 def schema() -> dict[str, Any]:
@@ -182,9 +199,62 @@ def toml(value: Any) -> str:
     return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
 
 
+def command_line() -> str:
+    """The page of the command line as Markdown: one table of arguments and options a command, read off its signature."""
+    parts = [CLI_HEAD.format(help=app.info.help, epilog=app.info.epilog)]
+    for command in app.registered_commands:
+        hints = get_type_hints(command.callback, include_extras=True)
+        parameters = [p for p in inspect.signature(command.callback).parameters.values() if is_shown(hints[p.name])]
+        rows = [option_row(p, hints[p.name]) for p in parameters]
+        arguments = [argument(p) for p in parameters if is_argument(hints[p.name])]
+        parts += [f"## onnxzip {command.name}", "", inspect.getdoc(command.callback) or "", ""]
+        parts += ["```text", " ".join(["onnxzip", str(command.name), *arguments, "[OPTIONS]"]), "```", ""]
+        parts += ["| argument or option | meaning |", "|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+def is_shown(hint: Any) -> bool:
+    """Typer hands its context over beside what stands on the line."""
+    return get_origin(hint) is Annotated
+
+
+def is_argument(hint: Any) -> bool:
+    """Arguments stand on the line without a name."""
+    return isinstance(get_args(hint)[1], typer.models.ArgumentInfo)
+
+
+def argument(parameter: inspect.Parameter) -> str:
+    """As in a usage line."""
+    name = parameter.name.upper()
+    return name if parameter.default is inspect.Parameter.empty else f"[{name}]..."
+
+
+def option_row(parameter: inspect.Parameter, hint: Any) -> str:
+    """One row of the table."""
+    kind, info = get_args(hint)[:2]
+    if is_argument(hint):
+        head = f"`{parameter.name.upper()}`"
+    else:
+        kinds = [k for k in (get_args(kind) or (kind,)) if k is not types.NoneType]
+        kinds = [get_args(k)[0] if get_origin(k) is list else k for k in kinds]
+        value = "" if kinds[0] is bool else f" {info.metavar or PLACEHOLDERS[kinds[0]]}"
+        names = [
+            n for n in (info.default, *(info.param_decls or ())) if isinstance(n, str)
+        ]  # typer keeps the first there
+        ordered = sorted(names or [f"--{parameter.name.replace('_', '-')}"], key=len)
+        head = ", ".join(f"`{n}{value if n == ordered[-1] else ''}`" for n in ordered)
+    default = parameter.default if parameter.default is not inspect.Parameter.empty else None
+    shown = "" if default is None or default is False else f" Default: `{default}`."
+    return f"| {head.replace('|', PIPE)} | {info.help.replace('|', PIPE)}{shown} |"
+
+
 def documents() -> dict[Path, str]:
     """Every file with its content."""
-    return {SCHEMA_FILE: json.dumps(schema(), indent=2, ensure_ascii=False) + "\n", SETTINGS_FILE: settings()}
+    return {
+        SCHEMA_FILE: json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
+        SETTINGS_FILE: settings(),
+        CLI_FILE: command_line(),
+    }
 
 
 if __name__ == "__main__":
