@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from onnxzip.config import Budget, Config
 
-NO_OPTION = ("measure_speed", "held_out", "seed", "details")
-"""Settings that only Python callers make."""
+NO_OPTION = ("measure_speed", "held_out", "seed", "details", "layers")
+"""Settings that only Python callers and settings files make, or that `optimize` has no use for."""
 
 _OPTIONS = {"min_sqnr_db": "min_sqnr"}
 """Fields whose option has another name."""
