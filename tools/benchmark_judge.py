@@ -23,6 +23,8 @@ TIMED = 12
 """Evaluation feeds that are timed."""
 INTEGER = ("quantize", "qlinear", "qgemm", "qattention", "integer", "nbits")
 """What the names of operators have in them (in lower case) that hold or compute something quantized."""
+SMALL = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+"""Types of weights that are stored as integers, whatever makes float numbers of them."""
 
 
 def judge(given: Given, path: str, exact: str | None, rounds: int) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def judge(given: Given, path: str, exact: str | None, rounds: int) -> dict[str, 
 
     Returns:
         agree (where there are decisions), sqnr, size, latency, against_exact (where there is one) and quantized: whether
-        any operator is, that was not so in the original.
+        any operator or weight is, that was not so in the original.
     """
     child.silence()
     case = given.open()
@@ -102,10 +104,12 @@ def bytes_of(path: str) -> int:
 
 
 def _quantized(path: str) -> int:
-    """Quantized operators, those in bodies included."""
+    """Quantized operators and weights, those in bodies included."""
     graphs, found = [onnx.load(path, load_external_data=False).graph], 0
     while graphs:
-        for node in graphs.pop().node:
+        graph = graphs.pop()
+        found += sum(tensor.data_type in SMALL for tensor in graph.initializer)
+        for node in graph.node:
             found += any(word in node.op_type.lower() for word in INTEGER)
             graphs += [b for a in node.attribute for b in ([a.g] if a.HasField("g") else a.graphs)]
     return found
