@@ -15,7 +15,7 @@ number formats explain its errors. Models with other weights (pruned and re-fitt
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,12 +196,14 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
     pairs, found, blamed = _judged(looker)
     names = [p.name for p in pairs] + looker.opaque
     partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
-    pruned = set[str]()
+    pruned, weighted = set[str](), dict[str, set[ir.Node]]()
     shares, layers = _shares({n: found[n].energies.born_db for n in names}), list[LayerError]()
     for name, nodes, _ in regions(original, names):
         energies, maker = found[name].energies, nodes[-1]
         if not looker.narrower.isdisjoint(o.name for n in nodes for o in n.outputs):
             pruned.add(name)
+        else:
+            weighted[name] = {n for n in nodes if n.op_type in WEIGHTED}
         layers.append(
             LayerError(
                 name=name,
@@ -219,7 +221,8 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
         )
     order = {o.name: i for i, n in enumerate(original.graph) for o in n.outputs}
     layers.sort(key=lambda e: order[e.name])
-    return Depth(tuple(layers), frozenset(pruned), _other_weights(layers, frozenset(pruned)))
+    suspects = {e.name for e in layers if e.suspect}
+    return Depth(tuple(layers), frozenset(pruned), _other_weights(weighted, suspects, pruned=bool(pruned)))
 
 
 def _judged(looker: _Looker) -> tuple[list[Pair], dict[str, Found], set[str]]:
@@ -276,12 +279,20 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
     return pairs, found
 
 
-def _other_weights(layers: Sequence[LayerError], pruned: frozenset[str]) -> str | None:
-    """Why the candidate is no rewrite of the original but has weights of its own, or None."""
-    weighted = [e for e in layers if e.operator in WEIGHTED and e.name not in pruned]
-    changed = sum(e.suspect for e in weighted)
-    if changed >= FEW and changed > len(weighted) / (PRUNED if pruned else 2):
-        return f"{changed} of {len(weighted)} layers have other weights ({'pruned and re-fitted' if pruned else 'trained anew'})"
+def _other_weights(weighted: Mapping[str, set[ir.Node]], suspects: Collection[str], *, pruned: bool) -> str | None:
+    """Why the candidate is no rewrite of the original but has weights of its own, or None.
+
+    All layers of a segment count: where pairs turned out to be none, one segment may be most of the network.
+
+    Args:
+        weighted: the original's layers in the segment of each value, those around pruned channels aside.
+        suspects: the values whose segments are suspect.
+        pruned: whether there are pruned channels.
+    """
+    total = len(set[ir.Node]().union(*weighted.values()))
+    changed = len(set[ir.Node]().union(*(nodes for n, nodes in weighted.items() if n in suspects)))
+    if changed >= FEW and changed > total / (PRUNED if pruned else 2):
+        return f"{changed} of {total} layers have other weights ({'pruned and re-fitted' if pruned else 'trained anew'}), or cannot be told apart"
     return None
 
 

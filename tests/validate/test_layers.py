@@ -205,6 +205,19 @@ def test_a_model_that_was_trained_anew_is_judged_by_its_outputs():
     assert verdict(net({**more, **one_negated("w1")}, text), net(more, text)).passed is False
 
 
+def test_a_model_with_no_value_in_common_is_judged_by_its_outputs():
+    """Trained apart, so that channels mean other things: the original's values make the outputs worse wherever they are given."""
+    text = NET.replace("r2 = Relu(s)", "c5 = Conv(s, w5) r2 = Relu(c5)")
+    models = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        shapes = {**{n: w.shape for n, w in weights().items()}, "w5": (6, 6, 1, 1)}
+        models.append(net({n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}, text))
+    result = verdict(models[1], models[0])
+    assert result.passed
+    assert any("other weights" in w for w in result.warnings)
+
+
 def test_what_was_pruned_and_refitted_is_judged_by_its_outputs():
     text = NET.replace("s = Add(c2, r1)", "s = Identity(c2)")
     w = weights()
