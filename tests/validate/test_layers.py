@@ -13,7 +13,7 @@ from onnxzip import Config
 from onnxzip.errors import ModelError
 from onnxzip.model.load import load
 from onnxzip.records import LayerError, Verdict
-from onnxzip.validate import layers as module
+from onnxzip.validate import looker as module
 from onnxzip.validate.layers import look
 from onnxzip.validate.taps import few
 from tests.helpers.graphs import model
