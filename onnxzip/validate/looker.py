@@ -27,7 +27,7 @@ MEMORY = 2**28
 """Bytes of one model's values that are held at a time, about."""
 
 ENOUGH = 2**25
-"""Bytes of values after which no more batches are looked at."""
+"""Bytes of values after which no more batches are looked at, beyond two (the second has the worst sample)."""
 
 
 class Looker:
@@ -44,7 +44,7 @@ class Looker:
         self.pairs = match(*self.sides)
         before, after = (side.sketches for side in self.sides)
         size = sum(s.bytes for s in before.values())
-        self.feeds = feeds[: max(1, ENOUGH // max(size, 1))]
+        self.feeds = feeds[: max(2, ENOUGH // max(size, 1))]
         self.keeps = len(self.feeds) * size <= MEMORY
         self.narrower = {n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)}
         known = {p.name for p in self.pairs}

@@ -286,3 +286,5 @@ def test_some_samples_are_enough():
     session = Session(m, threads=1)
     assert [b["x"].shape for b in few([{"x": np.ones((5, 4), np.float32)}] * 3, session)] == [(5, 4), (3, 4)]
     assert len(few([{"x": np.ones((1, 4), np.float32)}] * 9, session)) == 4
+    data = [{"x": np.full((9, 4), i, np.float32)} for i in range(9)]
+    assert [(b["x"][0, 0], len(b["x"])) for b in few(data, session, (7, 2))] == [(0, 8), (7, 1)]
