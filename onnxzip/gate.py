@@ -132,7 +132,8 @@ def _with_layers(
     if not verdict.verified or (exact and not always):
         return verdict
     try:
-        depth = look(before.model, after.model, few(batches, session), observer)
+        worst = (verdict.worst[0].batch, verdict.worst[0].row) if verdict.worst else None
+        depth = look(before.model, after.model, few(batches, session, worst), observer)
     except ModelError as error:
         warning = f"the layers could not be looked at, only the outputs are judged: {error}"
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, warning))

@@ -15,30 +15,20 @@ number formats explain its errors. Models with other weights (pruned and re-fitt
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from onnxzip.model.walk import is_op, label
+from onnxzip.model.walk import label
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import LayerError
-from onnxzip.runtime import Batch, Session
-from onnxzip.validate.energies import Energies
-from onnxzip.validate.matching import Pair, Side, match, regions
-from onnxzip.validate.opaque import Opaque
-from onnxzip.validate.patching import Patching, fitted
-from onnxzip.validate.segments import FLOAT_STEP, HALF_STEP, INTEGER, cut, has_halves, is_lossy, jittered, twin
-from onnxzip.validate.taps import sketches, tapped
+from onnxzip.runtime import Batch
+from onnxzip.validate.looker import Looker
+from onnxzip.validate.matching import Pair, regions
+from onnxzip.validate.patching import Patching
+from onnxzip.validate.segments import is_lossy
 from onnxzip.validate.undone import LEVELS, Found, is_victim, misread_by_victims
-
-MEMORY = 2**28
-"""Bytes of one model's values that are held at a time, about."""
-
-ENOUGH = 2**25
-"""Bytes of values after which no more batches are looked at."""
 
 ROUNDS = 6
 """How often pairs that are none are looked for."""
@@ -74,112 +64,6 @@ class Depth:
     other_weights: str | None
 
 
-class _Looker:
-    """Both models, the samples, and the sessions that give their inner values."""
-
-    def __init__(self, original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observer: Observer) -> None:
-        self.original, self.candidate, self.feeds, self.observer = original, candidate, feeds, observer
-        self.kept: dict[tuple[int, int, str], Any] = {}
-        self.known: dict[str, Found] = {}
-        looked = [sketches(m, feeds[0]) for m in (original, candidate)]
-        self.sides = tuple(Side(m, s) for m, (s, _) in zip((original, candidate), looked, strict=True))
-        self.halves = has_halves(candidate)
-        self.step = HALF_STEP if self.halves else FLOAT_STEP
-        self.pairs = match(*self.sides)
-        before, after = (side.sketches for side in self.sides)
-        size = sum(s.bytes for s in before.values())
-        self.feeds = feeds[: max(1, ENOUGH // max(size, 1))]
-        self.keeps = len(self.feeds) * size <= MEMORY
-        self.narrower = {n for n, s in before.items() if n in after and math.prod(after[n].shape) < math.prod(s.shape)}
-        known = {p.name for p in self.pairs}
-        made = [{o.name for n in m.graph if not is_op(n, "Constant") for o in n.outputs} for m in (original, candidate)]
-        self.opaque = [n for v in original.graph.outputs if (n := v.name or "") in made[0] & made[1] and n not in known]
-        self.before, self.after = (session for _, session in looked)
-        if self.opaque:
-            self.before = tapped(original, [p.name for p in self.pairs] + self.opaque)
-            self.after = tapped(candidate, [p.counterpart for p in self.pairs] + self.opaque)
-
-    def measure(self, pairs: Sequence[Pair]) -> dict[str, Found]:
-        """Errors of all pairs, by the name in the original, when the candidate is cut at these."""
-        ends = [p.counterpart for p in pairs] + self.opaque
-        nodes = {end: (found, sources) for end, found, sources in regions(self.candidate, ends)}
-        cuts = {p.counterpart: self.sides[1].sketches[p.counterpart].dtype for p in pairs}
-        names = {p.counterpart: p.name for p in pairs} | {n: n for n in self.opaque}
-        found: dict[str, Found] = {}
-        for end in ends:
-            inner = frozenset(o.name or "" for n in nodes[end][0] for o in n.outputs) - {end}
-            integer = any(n.op_type.startswith(INTEGER) for n in nodes[end][0])
-            energies = Opaque(end) if end in self.opaque else Energies(integer=integer, halves=self.halves)
-            found[names[end]] = Found(energies, inner, frozenset(nodes[end][1]))
-        again = [e for e in ends if not self._is_known(names[e], found[names[e]])]
-        with self.observer.step("layers", len(again)) as done:
-            for group in self._groups(again, {e: nodes[e][1] for e in again}, names):
-                self._run(group, cuts, names, found)
-                for _ in group:
-                    done()
-        found |= {n: self.known[n] for e in ends if e not in again for n in [names[e]]}
-        self.known = dict(found)
-        return found
-
-    def _is_known(self, name: str, found: Found) -> bool:
-        """Whether a segment is as it was when it was measured last."""
-        before = self.known.get(name)
-        return before is not None and (before.inside, before.sources) == (found.inside, found.sources)
-
-    def _values(self, side: int, number: int, wanted: Sequence[str]) -> dict[str, Any]:
-        """Values of one of the models on one batch; kept, where all of them fit."""
-        session = (self.before, self.after)[side]
-        if not self.keeps:
-            return session.run(self.feeds[number], wanted)
-        if any((side, number, n) not in self.kept for n in wanted):
-            names = [*(p.name if side == 0 else p.counterpart for p in self.pairs), *self.opaque]
-            self.kept |= {(side, number, n): v for n, v in session.run(self.feeds[number], names).items()}
-        return {n: self.kept[side, number, n] for n in wanted}
-
-    def _groups(
-        self, ends: Sequence[str], sources: Mapping[str, set[str]], names: Mapping[str, str]
-    ) -> Iterator[list[str]]:
-        """Parts of the values, in order, each with what it is fed with within the memory."""
-        group, held = list[str](), set[str]()
-        for end in ends:
-            more = held | {names[n] for n in (end, *sources[end])}
-            if group and sum(s.bytes for n in more if (s := self.sides[0].sketches.get(n))) > MEMORY:
-                yield group
-                group, more = [], {names[n] for n in (end, *sources[end])}
-            group.append(end)
-            held = more
-        if group:
-            yield group
-
-    def _run(
-        self,
-        group: Sequence[str],
-        cuts: Mapping[str, np.dtype[Any]],
-        names: Mapping[str, str],
-        found: Mapping[str, Found],
-    ) -> None:
-        parts = cut(self.candidate, cuts, group)
-        moved = twin(parts)
-        first = Session(parts.model, level="none", outputs=[parts.outputs[e] for e in group])
-        second = Session(moved.model, level="none", outputs=[moved.outputs[e] for e in group])
-        rng = np.random.default_rng(0)
-        for number, feed in enumerate(self.feeds):
-            wanted = list(dict.fromkeys([*(names[e] for e in group), *(names[c] for c in parts.inputs)]))
-            original = self._values(0, number, wanted)
-            given = {parts.inputs[c]: fitted(original[names[c]], cuts[c]) for c in parts.inputs}
-            given |= {s.name: feed[s.name] for s in first.inputs if s.name in feed}
-            shaken = {
-                s.name: jittered(a, self.step, rng) if isinstance(a := given[s.name], np.ndarray) else a
-                for s in second.inputs
-                if s.name in given
-            }
-            own, alone, beside = self._values(1, number, group), first.run(given), second.run(shaken)
-            for end in group:
-                found[names[end]].energies.add(
-                    original[names[end]], own[end], alone[parts.outputs[end]], beside[moved.outputs[end]]
-                )
-
-
 def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observer: Observer = SILENT) -> Depth:
     """The error through the depth of the candidate.
 
@@ -192,16 +76,18 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
     Raises:
         ModelError: one of the two does not run, or not with its inner values as outputs.
     """
-    looker = _Looker(original, candidate, feeds, observer)
+    looker = Looker(original, candidate, feeds, observer)
     pairs, found, blamed = _judged(looker)
     names = [p.name for p in pairs] + looker.opaque
     partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
-    pruned = set[str]()
+    pruned, weighted = set[str](), dict[str, set[ir.Node]]()
     shares, layers = _shares({n: found[n].energies.born_db for n in names}), list[LayerError]()
     for name, nodes, _ in regions(original, names):
         energies, maker = found[name].energies, nodes[-1]
         if not looker.narrower.isdisjoint(o.name for n in nodes for o in n.outputs):
             pruned.add(name)
+        else:
+            weighted[name] = {n for n in nodes if n.op_type in WEIGHTED}
         layers.append(
             LayerError(
                 name=name,
@@ -219,10 +105,11 @@ def look(original: ir.Model, candidate: ir.Model, feeds: Sequence[Batch], observ
         )
     order = {o.name: i for i, n in enumerate(original.graph) for o in n.outputs}
     layers.sort(key=lambda e: order[e.name])
-    return Depth(tuple(layers), frozenset(pruned), _other_weights(layers, frozenset(pruned)))
+    suspects = {e.name for e in layers if e.suspect}
+    return Depth(tuple(layers), frozenset(pruned), _other_weights(weighted, suspects, pruned=bool(pruned)))
 
 
-def _judged(looker: _Looker) -> tuple[list[Pair], dict[str, Found], set[str]]:
+def _judged(looker: Looker) -> tuple[list[Pair], dict[str, Found], set[str]]:
     """The pairs that are such, their errors, and which of them are gravely off and to blame beyond doubt.
 
     Pairs that turn out to be none are let go for good, and the rest is measured and asked again.
@@ -239,7 +126,7 @@ def _judged(looker: _Looker) -> tuple[list[Pair], dict[str, Found], set[str]]:
 
 
 def _blamed(
-    looker: _Looker, pairs: Sequence[Pair], found: Mapping[str, Found], *, lossy: bool
+    looker: Looker, pairs: Sequence[Pair], found: Mapping[str, Found], *, lossy: bool
 ) -> tuple[set[str], set[str]]:
     """The suspects that are gravely off and to blame, and those that are no pairs; the worst are asked."""
     partner = {p.name: p.counterpart for p in pairs} | {n: n for n in looker.opaque}
@@ -252,7 +139,7 @@ def _blamed(
     return {n for n in worst if blames[n] == "guilty"}, {n for n in worst if blames[n] == "no pair"}
 
 
-def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
+def _settled(looker: Looker) -> tuple[list[Pair], dict[str, Found]]:
     """The pairs that are such, and their errors."""
     pairs, level = looker.pairs, 0
     found = looker.measure(pairs)
@@ -276,12 +163,20 @@ def _settled(looker: _Looker) -> tuple[list[Pair], dict[str, Found]]:
     return pairs, found
 
 
-def _other_weights(layers: Sequence[LayerError], pruned: frozenset[str]) -> str | None:
-    """Why the candidate is no rewrite of the original but has weights of its own, or None."""
-    weighted = [e for e in layers if e.operator in WEIGHTED and e.name not in pruned]
-    changed = sum(e.suspect for e in weighted)
-    if changed >= FEW and changed > len(weighted) / (PRUNED if pruned else 2):
-        return f"{changed} of {len(weighted)} layers have other weights ({'pruned and re-fitted' if pruned else 'trained anew'})"
+def _other_weights(weighted: Mapping[str, set[ir.Node]], suspects: Collection[str], *, pruned: bool) -> str | None:
+    """Why the candidate is no rewrite of the original but has weights of its own, or None.
+
+    All layers of a segment count: where pairs turned out to be none, one segment may be most of the network.
+
+    Args:
+        weighted: the original's layers in the segment of each value, those around pruned channels aside.
+        suspects: the values whose segments are suspect.
+        pruned: whether there are pruned channels.
+    """
+    total = len(set[ir.Node]().union(*weighted.values()))
+    changed = len(set[ir.Node]().union(*(nodes for n, nodes in weighted.items() if n in suspects)))
+    if changed >= FEW and changed > total / (PRUNED if pruned else 2):
+        return f"{changed} of {total} layers have other weights ({'pruned and re-fitted' if pruned else 'trained anew'}), or cannot be told apart"
     return None
 
 

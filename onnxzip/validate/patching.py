@@ -9,7 +9,7 @@ original's outputs, p the candidate's own outputs and q its outputs where it is 
 
 If v is no pair, or was changed and put right behind it, a makes the outputs worse: the left side of 2 is then about -Σ (p - q)²; if it was damaged, about +Σ (p - q)². Both
 runs go without the rounding of activations, so that p - q is what v does and not chance. Where v is an output, 1 is enough. A damage that no output feels on
-this data (p = q) cannot be told from none. The method is known as activation patching, or causal tracing (Vig et al., 2020).
+this data (p = q) cannot be told from none. Differences are taken as they are and relative to each element. The method is known as activation patching, or causal tracing (Vig et al., 2020).
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ Blame = Literal["guilty", "no pair", "unknown"]
 OWN, BETTER = 0.25, 0.5
 """Parts of the born error, and of what the value does to the outputs, that say so."""
 
-SAME = 1e-14
-"""Squares of differences below this part of the outputs' are the rounding of float32."""
+SAME, SAME_RELATIVE = 1e-14, 1e-10
+"""Squares of differences below this part of the outputs' are the rounding of float32; of differences relative to each element."""
+
+LEAST = 1e-8
+"""Part of an output's root mean square below which relative differences are none."""
 
 
 class Patching:
@@ -54,7 +57,7 @@ class Patching:
     def blame(self, name: str, place: Place) -> Blame:
         """Whether the value is off in the candidate's own run, and what the original's in its place does to the outputs."""
         end = self._ends[name]
-        off = worse = moved = signal = 0.0
+        off, sums = 0.0, np.zeros((2, 3))
         patched: _Run | None = None
         for feed in self._feeds:
             original = self._original.run(feed, list(dict.fromkeys([*self._heads, name])))
@@ -70,16 +73,36 @@ class Patching:
                 return "unknown"
             other = patched.run({**feed, patched.inputs[end]: fitted(original[name], own[end].dtype)}, self._heads)
             for head in self._heads:
-                y, p, q = (_flat(o[head]) for o in (original, own, other))
-                worse += _squares(y, p) - _squares(y, q)
-                moved += _squares(p, q)
-                signal += _squares(y, np.zeros_like(y))
-        felt = moved > SAME * signal
-        if felt and -worse >= BETTER * moved:
-            return "no pair"
+                sums += _measured(*(_flat(o[head]) for o in (original, own, other)))
         off_itself = off >= OWN * min(place.error, 1e300)
-        guilty = off_itself and (name in self._heads or (felt and worse >= BETTER * moved))
-        return "guilty" if guilty else "unknown"
+        better, worse = _effects(sums)
+        if worse and not better:
+            return "no pair"
+        return "guilty" if off_itself and (name in self._heads or (better and not worse)) else "unknown"
+
+
+def _measured(y: Array, p: Array, q: Array) -> Array:
+    """For plain differences and for relative ones: how much better q is than p, how far they are apart, and the signal; [2, 3].
+
+    Relative ones see the small probabilities behind a large one.
+    """
+    if not y.shape == p.shape == q.shape or y.size == 0:
+        return np.zeros((2, 3))
+    sizes = np.abs(np.clip(np.nan_to_num(y), -1e8, 1e8))
+    relative = sizes + LEAST * np.sqrt(np.mean(np.square(sizes)))
+    found = []
+    for scale in (1.0, np.where(relative > 0, relative, 1.0)):
+        a, b, c = (x / scale for x in (y, p, q))
+        found.append((_squares(a, b) - _squares(a, c), _squares(b, c), float(np.square(sizes / scale).sum())))
+    return np.asarray(found)
+
+
+def _effects(sums: Array) -> tuple[bool, bool]:
+    """Whether the original's value makes the outputs better, and whether worse, by one of the measures that feel it."""
+    felt = sums[:, 1] > np.asarray((SAME, SAME_RELATIVE)) * sums[:, 2]
+    better = felt & (sums[:, 0] >= BETTER * sums[:, 1])
+    worse = felt & (-sums[:, 0] >= BETTER * sums[:, 1])
+    return bool(better.any()), bool(worse.any())
 
 
 class _Run:

@@ -125,31 +125,39 @@ def sketches(model: ir.Model, feed: Batch) -> tuple[dict[str, Sketch], Session]:
     return found, session
 
 
-def few(batches: Iterable[Batch], session: Session) -> list[Batch]:
-    """The first samples of the data: enough to see how large errors are, in batches that the model runs on.
+def few(batches: Iterable[Batch], session: Session, worst: tuple[int, int] | None = None) -> list[Batch]:
+    """The worst sample, where it is known, and the first ones of the data: enough to see how large errors are, in batches that the model runs on.
 
     A batch is cut short where all inputs have a leading axis of the same, dynamic size and the model runs on a part of it.
+
+    Args:
+        batches: the data.
+        session: a model that takes it.
+        worst: number of the batch of the worst sample, and the row in it.
     """
-    found: list[Batch] = []
+    found, lead = list[Batch](), list[Batch]()
     seen = 0
-    for batch in batches:
-        large = sum(a.size / max(len(a), 1) for a in batch.values() if isinstance(a, np.ndarray) and a.ndim) > LARGE
-        part = _first(batch, min(SAMPLES - seen, PART if large else SAMPLES), session)
-        found.append(part)
-        seen += max((len(a) for a in part.values() if isinstance(a, np.ndarray) and a.ndim), default=1)
-        if seen >= SAMPLES or len(found) == BATCHES:
+    for number, batch in enumerate(batches):
+        if worst is not None and number == worst[0]:
+            lead.append(_part(batch, worst[1], 1, session))
+        if seen < SAMPLES and len(found) < BATCHES:
+            large = sum(a.size / max(len(a), 1) for a in batch.values() if isinstance(a, np.ndarray) and a.ndim) > LARGE
+            part = _part(batch, 0, min(SAMPLES - seen, PART if large else SAMPLES), session)
+            found.append(part)
+            seen += max((len(a) for a in part.values() if isinstance(a, np.ndarray) and a.ndim), default=1)
+        elif worst is None or lead:
             break
-    return found
+    return [*found[:1], *lead, *found[1:]]
 
 
-def _first(batch: Batch, count: int, session: Session) -> Batch:
-    """The first samples of a batch, or all of it."""
+def _part(batch: Batch, start: int, count: int, session: Session) -> Batch:
+    """Some samples of a batch, or all of it."""
     lengths = {a.shape[0] if isinstance(a, np.ndarray) and a.ndim else None for a in batch.values()}
     fixed = any(not spec.shape or isinstance(spec.shape[0], int) for spec in session.inputs if spec.name in batch)
     length = next(iter(lengths)) if len(lengths) == 1 else None
     if fixed or length is None or length <= count:
         return batch
-    part = {name: array[:count] for name, array in batch.items()}
+    part = {name: array[start : start + count] for name, array in batch.items()}
     try:
         session.run(part)
     except ModelError:

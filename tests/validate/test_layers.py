@@ -13,7 +13,7 @@ from onnxzip import Config
 from onnxzip.errors import ModelError
 from onnxzip.model.load import load
 from onnxzip.records import LayerError, Verdict
-from onnxzip.validate import layers as module
+from onnxzip.validate import looker as module
 from onnxzip.validate.layers import look
 from onnxzip.validate.taps import few
 from tests.helpers.graphs import model
@@ -205,6 +205,19 @@ def test_a_model_that_was_trained_anew_is_judged_by_its_outputs():
     assert verdict(net({**more, **one_negated("w1")}, text), net(more, text)).passed is False
 
 
+def test_a_model_with_no_value_in_common_is_judged_by_its_outputs():
+    """Trained apart, so that channels mean other things: the original's values make the outputs worse wherever they are given."""
+    text = NET.replace("r2 = Relu(s)", "c5 = Conv(s, w5) r2 = Relu(c5)")
+    models = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        shapes = {**{n: w.shape for n, w in weights().items()}, "w5": (6, 6, 1, 1)}
+        models.append(net({n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}, text))
+    result = verdict(models[1], models[0])
+    assert result.passed
+    assert any("other weights" in w for w in result.warnings)
+
+
 def test_what_was_pruned_and_refitted_is_judged_by_its_outputs():
     text = NET.replace("s = Add(c2, r1)", "s = Identity(c2)")
     w = weights()
@@ -273,3 +286,5 @@ def test_some_samples_are_enough():
     session = Session(m, threads=1)
     assert [b["x"].shape for b in few([{"x": np.ones((5, 4), np.float32)}] * 3, session)] == [(5, 4), (3, 4)]
     assert len(few([{"x": np.ones((1, 4), np.float32)}] * 9, session)) == 4
+    data = [{"x": np.full((9, 4), i, np.float32)} for i in range(9)]
+    assert [(b["x"][0, 0], len(b["x"])) for b in few(data, session, (7, 2))] == [(0, 8), (7, 1)]
