@@ -17,6 +17,7 @@ from onnxzip.model.walk import count_nodes
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import Memory, Speed, Verdict
 from onnxzip.runtime import Batch, Session, session_of
+from onnxzip.saved_samples import check_apart
 from onnxzip.saved_samples import save_worst as save_samples
 from onnxzip.validate.comparison import CONFIDENCE
 from onnxzip.validate.inputs import make_inputs
@@ -64,7 +65,7 @@ def compare(
     Raises:
         ModelError: a model cannot be read, does not load, or fails on the data.
         DataError: the data does not fit the original, or its labels no output.
-        UsageError: the budget asks for what cannot be had, or the metric fails.
+        UsageError: the budget asks for what cannot be had, the metric fails, or the worst samples would replace the data.
 
     >>> import onnx, onnxzip
     >>> text = '<ir_version: 8, opset_import: ["" : 18]> g (float[N] x) => (float[N] y) { y = %s(x) }'
@@ -74,6 +75,8 @@ def compare(
     """
     budget = budget or Budget()
     check_answers(labels, budget, has_data=data is not None)
+    if save_worst is not None:
+        check_apart(save_worst, data)
     with observer.step("load both models"):
         before, after = load(original), load(candidate)
         sessions = session_of(before), session_of(after)

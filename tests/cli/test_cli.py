@@ -157,6 +157,16 @@ def test_bad_models_give_one_line_and_exit_code_2(tmp_path, make, words):
     assert [p.name for p in tmp_path.iterdir()] == ([path.name] if path.exists() else [])
 
 
+@pytest.mark.parametrize("suffix", [".json", ".onnxjson", ".textproto", ".onnxtxt"])
+def test_text_that_is_no_model_is_refused_whatever_its_name(tmp_path, suffix):
+    path = tmp_path / f"report{suffix}"
+    path.write_text('{"schema": 1}')
+    result = onnxzip("inspect", path)
+    assert result.exit_code == 2
+    assert "not a readable ONNX model" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
 def test_a_model_that_onnxruntime_cannot_run_is_refused_clearly(tmp_path):
     text = '<ir_version: 8, opset_import: ["" : 18, "my.domain" : 1]> g (float[N,3] x) => (float[N,3] y) { y = my.domain.Decode(x) }'
     onnx.save(onnx.parser.parse_model(text), str(tmp_path / "custom.onnx"))
@@ -247,9 +257,21 @@ def test_external_data_of_the_input_is_never_overwritten(tmp_path):
     source = onnx.load(str(DENSE))
     onnx.save(source, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=0)
     before = (tmp_path / "m.data").read_bytes()
-    result = onnxzip("optimize", tmp_path / "m.onnx", "-o", tmp_path / "m.data", "--force")
-    assert result.exit_code == 2
+    (tmp_path / "onnxzip.toml").write_text('[models.m]\npath = "m.onnx"\nout = "m.data"\n')
+    (tmp_path / "report.json").write_text("old")
+    for args in (
+        ["optimize", tmp_path / "m.onnx", "-o", tmp_path / "m.data"],
+        ["optimize", tmp_path / "m.onnx", "-o", tmp_path / "o.onnx", "--json", tmp_path / "m.data"],
+        ["compare", DENSE, tmp_path / "m.onnx", "--json", tmp_path / "m.data"],
+        ["inspect", tmp_path / "m.onnx", "--json", tmp_path / "m.data"],
+        ["init", tmp_path / "m.onnx", "-o", tmp_path / "m.data"],
+        ["check", "--config", tmp_path / "onnxzip.toml"],
+    ):
+        result = onnxzip(*args, "--force")
+        assert result.exit_code == 2
+        assert "holds weights of" in result.output
     assert (tmp_path / "m.data").read_bytes() == before
+    assert onnxzip("inspect", tmp_path / "m.onnx", "--json", tmp_path / "report.json", "--force").exit_code == 0
 
 
 def test_what_cannot_be_compared_does_not_pass_the_gate(tmp_path):
