@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onnxzip.calibrate.data import Data, open_data
@@ -86,20 +87,23 @@ def compare(
             passed=False, verified=False, reasons=tuple(f"the interface differs: {d}" for d in found), data="none"
         )
     optional = [v.name or "" for v in before.model.graph.inputs if v.is_initializer()]
-    batches = (
-        make_inputs(before.model, sessions[0], seed=seed)
-        if data is None
-        else open_data(data, sessions[0].inputs, optional, Beside(labels, everything=budget.metric is not None))
-    )
-    reference = Reference(sessions[0], batches, observer)
+    with _naming(before):
+        batches = (
+            make_inputs(before.model, sessions[0], seed=seed)
+            if data is None
+            else open_data(data, sessions[0].inputs, optional, Beside(labels, everything=budget.metric is not None))
+        )
+        reference = Reference(sessions[0], batches, observer)
     size_ratio, node_ratio = after.bytes / before.bytes, count_nodes(after.model) / max(count_nodes(before.model), 1)
     if not reference.deterministic:
         verdict = unverified(RANDOM, budget, size_ratio, node_ratio)
         return dataclasses.replace(
             verdict, passed=False, reasons=(*verdict.reasons, f"numbers cannot be compared: {RANDOM}")
         )
+    with _naming(after):
+        seen = reference.look(sessions[1], budget, labels, seed=seed, observer=observer)
     verdict = judge(
-        reference.look(sessions[1], budget, labels, seed=seed, observer=observer),
+        seen,
         budget,
         data="made up" if data is None else "given",
         samples=reference.samples,
@@ -117,6 +121,15 @@ def compare(
     if isinstance(batches, Data):
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, *batches.warnings()))
     return verdict
+
+
+@contextlib.contextmanager
+def _naming(loaded: Loaded) -> Iterator[None]:
+    """What fails inside says which of the two models it is."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{loaded.name}: {error}") from error
 
 
 def _with_layers(

@@ -10,7 +10,8 @@ import pytest
 
 import onnxzip
 from onnxzip import Budget
-from onnxzip.errors import DataError, UsageError
+from onnxzip.errors import DataError, ModelError, UsageError
+from onnxzip.report.console import headline
 from onnxzip.report.document import plain
 from onnxzip.validate import memory
 
@@ -134,3 +135,26 @@ def test_what_cannot_be_had_is_refused():
         onnxzip.compare(SAME, OTHER, {**data, "y": np.full(200, 7)}, labels="y")
     with pytest.raises(DataError, match="no array 'z' for the labels"):
         onnxzip.compare(SAME, OTHER, data, labels="z")
+
+
+def test_a_model_that_fails_on_the_data_is_named(tmp_path):
+    fails = onnx.parser.parse_model(HEAD + "<int64[2] s = {7, 3}> { scores = Reshape(x, s) }")
+    for name, model in (("same", SAME), ("fails", fails)):
+        onnx.save(model, str(tmp_path / f"{name}.onnx"))
+    for data in (labelled(5), None):
+        for pair in (("same", "fails"), ("fails", "same")):
+            with pytest.raises(ModelError, match=r"fails\.onnx: onnxruntime .* fails to run the model"):
+                onnxzip.compare(*(tmp_path / f"{n}.onnx" for n in pair), data)
+
+
+def test_labels_for_a_metric_may_be_negative():
+    data = labelled(40) | {"y": np.full(40, -3)}
+    budget = Budget(**LOOSE, metric=lambda outputs, labels, arrays: labels.mean())
+    verdict = onnxzip.compare(SAME, SAME, data, budget, labels="y")
+    assert (verdict.metric.candidate, verdict.accuracy) == (-3, ())
+
+
+def test_one_sample_is_told_as_one():
+    verdict = onnxzip.compare(SAME, SAME, labelled(1))
+    assert "1 sample is few: the figures may be far from those of more data" in verdict.warnings
+    assert headline(verdict) == "verdict: PASSED, compared with the original on 1 given sample"

@@ -243,7 +243,7 @@ def _judge_speed(speed: Speed, budget: Budget, findings: Findings) -> None:
 
 def _warnings(found: Comparison, budget: Budget, data: str, samples: int) -> Iterator[str]:
     if samples < FEW and data != "made up":
-        yield f"{samples} samples are few: the figures may be far from those of more data"
+        yield f"{samples} {'samples are' if samples > 1 else 'sample is'} few: the figures may be far from those of more data"
     if budget.confidence is None:
         yield from _doubts(found, budget)
     elif budget.max_abs_error is not None or budget.max_rel_error is not None:

@@ -157,7 +157,7 @@ def test_bad_models_give_one_line_and_exit_code_2(tmp_path, make, words):
     assert [p.name for p in tmp_path.iterdir()] == ([path.name] if path.exists() else [])
 
 
-@pytest.mark.parametrize("suffix", [".json", ".onnxjson", ".textproto", ".onnxtxt"])
+@pytest.mark.parametrize("suffix", [".json", ".onnxjson", ".textproto"])
 def test_text_that_is_no_model_is_refused_whatever_its_name(tmp_path, suffix):
     path = tmp_path / f"report{suffix}"
     path.write_text('{"schema": 1}')
