@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from onnxzip.config import Budget
 from onnxzip.records import Accuracy, Memory, OutputMetrics, Speed, UserMetric, Verdict
 from onnxzip.validate.comparison import CONFIDENCE, Comparison
-from onnxzip.validate.intervals import quantile, samples_for, samples_for_share
+from onnxzip.validate.intervals import quantile, samples_for, samples_for_drop, samples_for_share
 from onnxzip.validate.limits import Findings
 
 EXACT_SQNR_DB = 90.0
@@ -207,9 +207,17 @@ def _judge_bootstrapped(
 
 def _judge_accuracy(a: Accuracy, budget: Budget, findings: Findings) -> None:
     what = f"accuracy of output {a.output!r} falls by {a.drop:.4f}, from {a.original:.4f} to {a.candidate:.4f} of {a.decisions} decisions"
-    limit = budget.max_accuracy_drop
-    texts = what, f"the limit {_g(limit)}"
-    _judge_bootstrapped(a.drop, limit, (a.drop_low, a.drop_high), texts, findings, least=False)
+    limit, z = budget.max_accuracy_drop, quantile(budget.confidence or CONFIDENCE)
+    trials = min(a.samples, a.decisions)
+    lost, won = (count * trials / max(a.decisions, 1) for count in (a.lost, a.won))
+    findings.estimate(
+        a.drop,
+        limit,
+        (a.drop_low, a.drop_high),
+        (what, f"the limit {_g(limit)}"),
+        lambda: samples_for_drop(lost, won, trials, limit or 0.0, z),
+        least=False,
+    )
 
 
 def _judge_metric(m: UserMetric, budget: Budget, findings: Findings) -> None:
