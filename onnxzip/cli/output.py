@@ -29,11 +29,11 @@ def model_path(model: Path, out: Path | None, *, force: bool) -> Path:
     path = out or model.with_name(f"{model.name.removesuffix('.onnx')}.opt.onnx")
     if path.exists() and model.exists() and path.samefile(model):
         raise UsageError(f"{path}: the output would overwrite the input. Choose another name with -o.")
+    _check_folder(path)
     if path.exists() and not force:
         raise UsageError(f"{path} exists. Choose another name with -o, or overwrite it with --force.")
     if path.is_file():
         _check_weights(path, (model,))
-    _check_folder(path)
     return path
 
 
@@ -51,12 +51,12 @@ def check_side_files(
             continue
         if path.resolve() in taken:
             raise UsageError(f"{path} is read or written by this command already. Choose another name.")
+        if path.is_dir() or not new_folders:
+            _check_folder(path)
         if path.exists() and not force:
             raise UsageError(f"{path} exists. Choose another name, or overwrite it with --force.")
         if path.is_file():
             _check_weights(path, read)
-        if not new_folders:
-            _check_folder(path)
         taken.add(path.resolve())
 
 
@@ -174,7 +174,7 @@ def _check_weights(path: Path, read: Sequence[Path | None]) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist. Create it first.")
     if path.is_dir():
         raise UsageError(f"{path}: this is a folder. Give the name of the file to write.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist. Create it first.")

@@ -104,6 +104,7 @@ def test_compare_refuses_another_interface(small, tmp_path):
     result = onnxzip("compare", DENSE, small)
     assert result.exit_code == 1
     assert "the interface differs" in result.output
+    assert "candidate │" not in result.output  # no table without figures
 
 
 def test_inspect_shows_what_is_in_a_model(tmp_path):
