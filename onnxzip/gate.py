@@ -81,38 +81,27 @@ def compare(
     with observer.step("load both models"):
         before, after = load(original), load(candidate)
         sessions = session_of(before), session_of(after)
-    found = mismatches(signature(before.model), signature(after.model))
-    if found:
-        return Verdict(
-            passed=False, verified=False, reasons=tuple(f"the interface differs: {d}" for d in found), data="none"
-        )
-    optional = [v.name or "" for v in before.model.graph.inputs if v.is_initializer()]
+    if differences := mismatches(signature(before.model), signature(after.model)):
+        reasons = tuple(f"the interface differs: {d}" for d in differences)
+        return Verdict(passed=False, verified=False, reasons=reasons, data="none")
     with _naming(before):
-        batches = (
-            make_inputs(before.model, sessions[0], seed=seed)
-            if data is None
-            else open_data(data, sessions[0].inputs, optional, Beside(labels, everything=budget.metric is not None))
-        )
+        batches = _batches(before, sessions[0], data, Beside(labels, everything=budget.metric is not None), seed)
         reference = Reference(sessions[0], batches, observer)
     size_ratio, node_ratio = after.bytes / before.bytes, count_nodes(after.model) / max(count_nodes(before.model), 1)
     if not reference.deterministic:
-        verdict = unverified(RANDOM, budget, size_ratio, node_ratio)
-        return dataclasses.replace(
-            verdict, passed=False, reasons=(*verdict.reasons, f"numbers cannot be compared: {RANDOM}")
-        )
+        return _random(budget, size_ratio, node_ratio)
+    timed = speed or budget.min_speedup is not None
     with _naming(after):
-        seen = reference.look(sessions[1], budget, labels, seed=seed, observer=observer)
+        found = reference.look(sessions[1], budget, labels, seed=seed, observer=observer)
     verdict = judge(
-        seen,
+        found,
         budget,
         data="made up" if data is None else "given",
         samples=reference.samples,
         size_ratio=size_ratio,
         node_ratio=node_ratio,
         memory=_memory(before, after, batches, observer) if memory or budget.max_memory is not None else None,
-        speed=_timed(before, after, batches, budget, seed, observer)
-        if speed or budget.min_speedup is not None
-        else None,
+        speed=_timed(before, after, batches, budget, seed, observer) if timed else None,
     )
     if layers or (layers is None and budget.layers):
         verdict = _with_layers(verdict, before, after, batches, sessions[0], observer, always=bool(layers))
@@ -121,6 +110,22 @@ def compare(
     if isinstance(batches, Data):
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, *batches.warnings()))
     return verdict
+
+
+def _batches(original: Loaded, session: Session, data: Any, beside: Beside, seed: int) -> Data | list[dict[str, Any]]:
+    """The user's data, or made-up inputs where there is none."""
+    if data is None:
+        return make_inputs(original.model, session, seed=seed)
+    optional = [v.name or "" for v in original.model.graph.inputs if v.is_initializer()]
+    return open_data(data, session.inputs, optional, beside)
+
+
+def _random(budget: Budget, size_ratio: float, node_ratio: float) -> Verdict:
+    """An original that draws random numbers cannot be held against, so that nothing passes."""
+    verdict = unverified(RANDOM, budget, size_ratio, node_ratio)
+    return dataclasses.replace(
+        verdict, passed=False, reasons=(*verdict.reasons, f"numbers cannot be compared: {RANDOM}")
+    )
 
 
 @contextlib.contextmanager

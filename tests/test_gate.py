@@ -158,3 +158,21 @@ def test_one_sample_is_told_as_one():
     verdict = onnxzip.compare(SAME, SAME, labelled(1))
     assert "1 sample is few: the figures may be far from those of more data" in verdict.warnings
     assert headline(verdict) == "verdict: PASSED, compared with the original on 1 given sample"
+
+
+@pytest.mark.parametrize("axis", [0, -2])
+def test_samples_are_no_classes(axis):
+    with pytest.raises(UsageError, match=f"no float output has classes along axis {axis}"):
+        onnxzip.compare(SAME, OTHER, labelled(), Budget(class_axis=axis))
+
+
+def test_an_output_without_samples_may_have_its_classes_first():
+    whole = [onnx.parser.parse_model(str_of(op)) for op in ("ReduceMax", "ReduceMin")]
+    verdict = onnxzip.compare(*whole, labelled(), Budget(**LOOSE, class_axis=0))
+    assert verdict.outputs[0].class_axis == 0
+
+
+def str_of(op):
+    return (
+        HEAD.replace("[N,3] scores", "[3] scores") + f"<int64[1] axis = {{0}}> {{ scores = {op}<keepdims=0>(x, axis) }}"
+    )
