@@ -21,9 +21,10 @@ from onnxzip.runtime import Batch, Session, session_of
 from onnxzip.saved_samples import check_apart
 from onnxzip.saved_samples import save_worst as save_samples
 from onnxzip.validate.comparison import CONFIDENCE
+from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.interface import mismatches
-from onnxzip.validate.judge import exact_problem, judge, unverified
+from onnxzip.validate.judge import judge, unverified
 from onnxzip.validate.layers import look
 from onnxzip.validate.memory import compare_memory
 from onnxzip.validate.reference import RANDOM, Reference

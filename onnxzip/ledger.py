@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -33,8 +33,10 @@ from onnxzip.records import Memory, OutputMetrics, PassRecord, Speed, StageRecor
 from onnxzip.runtime import Batch, Session
 from onnxzip.saved_samples import save_worst
 from onnxzip.validate.comparison import CONFIDENCE
+from onnxzip.validate.doubts import on_made_up
+from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.inputs import make_inputs
-from onnxzip.validate.judge import EXACT_SQNR_DB, exact_problem, judge, unverified
+from onnxzip.validate.judge import judge, unverified
 from onnxzip.validate.memory import compare_memory
 from onnxzip.validate.reference import RANDOM, Reference
 from onnxzip.validate.speed import measure_speed
@@ -257,7 +259,7 @@ class Ledger:
             speed=self._speed(candidate) if timed else None,
         )
         if lossy and self.source == MADE_UP:
-            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *_doubts(found.outputs)))
+            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *on_made_up(found.outputs)))
         return verdict
 
     def save_worst(self, folder: str | os.PathLike[str], verdict: Verdict) -> None:
@@ -306,14 +308,3 @@ class Ledger:
 def rows(batch: Batch) -> int:
     """How many samples a batch holds: the leading axis of its first input that has one."""
     return int(next((v.shape[0] for v in batch.values() if isinstance(v, np.ndarray) and v.ndim), 1))
-
-
-def _doubts(metrics: Sequence[OutputMetrics]) -> Iterator[str]:
-    """What a verdict on made-up inputs does not tell about a lossy step."""
-    yield "the inputs were made up, and say little about real ones: give data (-c DATA)"
-    for o in metrics:
-        if o.sqnr_db is not None and o.sqnr_db >= EXACT_SQNR_DB:
-            yield (
-                f"output {o.name!r} did not change: what was done does not reach it, or the made-up inputs do not bring it out "
-                "(an output that is the same on all of them)"
-            )

@@ -7,8 +7,9 @@ import math
 from onnxzip.config import Budget
 from onnxzip.records import Accuracy, Memory, OutputMetrics, Speed, UserMetric
 from onnxzip.validate.comparison import Comparison
-from onnxzip.validate.judge import exact_problem, unverified
+from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.judge import judge as judge_found
+from onnxzip.validate.judge import unverified
 
 
 def output(**kwargs):
