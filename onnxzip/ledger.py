@@ -14,8 +14,8 @@ import os
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TypedDict, Unpack
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxzip.calibrate.data import Data
@@ -38,7 +38,7 @@ from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.judge import judge, unverified
 from onnxzip.validate.memory import compare_memory
-from onnxzip.validate.reference import RANDOM, Reference
+from onnxzip.validate.reference import RANDOM, Reference, samples_in
 from onnxzip.validate.speed import measure_speed
 
 PROBES = 2
@@ -47,6 +47,15 @@ PROBES = 2
 
 MADE_UP = "made up"
 """What a verdict calls data that nobody gave."""
+
+
+class Told(TypedDict, total=False):
+    """What a stage says of itself beside its summary; the keys are fields of `StageRecord`."""
+
+    passes: Sequence[PassRecord]
+    notes: Sequence[str]
+    widths: Sequence[Width]
+    verdict: Verdict | None
 
 
 class Ledger:
@@ -164,32 +173,12 @@ class Ledger:
 
     # Books
 
-    def keep(
-        self,
-        name: str,
-        model: ir.Model,
-        summary: str,
-        *,
-        passes: Sequence[PassRecord] = (),
-        notes: Sequence[str] = (),
-        widths: Sequence[Width] = (),
-        verdict: Verdict | None = None,
-    ) -> None:
+    def keep(self, name: str, model: ir.Model, summary: str, **told: Unpack[Told]) -> None:
         """Accept a stage: its model is the best so far."""
         self.best = model
-        self._record(name, summary, kept=True, passes=passes, notes=notes, widths=widths, verdict=verdict)
+        self._record(name, summary, kept=True, **told)
 
-    def take_back(
-        self,
-        name: str,
-        reason: str,
-        *,
-        bug: bool = False,
-        passes: Sequence[PassRecord] = (),
-        notes: Sequence[str] = (),
-        widths: Sequence[Width] = (),
-        verdict: Verdict | None = None,
-    ) -> None:
+    def take_back(self, name: str, reason: str, *, bug: bool = False, **told: Unpack[Told]) -> None:
         """Reject a stage: the best so far stays.
 
         Raises:
@@ -197,7 +186,7 @@ class Ledger:
         """
         if bug and self.config.strict:
             raise PassError(f"{name}: {reason}")
-        self._record(name, reason, kept=False, passes=passes, notes=notes, widths=widths, verdict=verdict)
+        self._record(name, reason, kept=False, **told)
 
     def withdraw(self, name: str, reason: str) -> None:
         """Note that an earlier stage is no part of the result after all: a stage that does without it is kept next."""
@@ -206,17 +195,7 @@ class Ledger:
             for s in self.stages
         ]
 
-    def _record(
-        self,
-        name: str,
-        summary: str,
-        *,
-        kept: bool,
-        passes: Sequence[PassRecord],
-        notes: Sequence[str],
-        widths: Sequence[Width],
-        verdict: Verdict | None,
-    ) -> None:
+    def _record(self, name: str, summary: str, *, kept: bool, **told: Unpack[Told]) -> None:
         now = time.perf_counter()
         self.stages.append(
             StageRecord(
@@ -224,10 +203,10 @@ class Ledger:
                 kept=kept,
                 summary=summary,
                 seconds=now - self._started,
-                passes=tuple(passes),
-                notes=tuple(notes),
-                widths=tuple(widths),
-                verdict=verdict,
+                passes=tuple(told.get("passes", ())),
+                notes=tuple(told.get("notes", ())),
+                widths=tuple(told.get("widths", ())),
+                verdict=told.get("verdict"),
             )
         )
         self._started = now
@@ -300,11 +279,6 @@ class Ledger:
         found: list[Batch] = []
         for batch in self._batches if self._held_out is None else self._held_out:
             found.append(batch)
-            if sum(map(rows, found)) >= samples:
+            if sum(map(samples_in, found)) >= samples:
                 break
         return found
-
-
-def rows(batch: Batch) -> int:
-    """How many samples a batch holds: the leading axis of its first input that has one."""
-    return int(next((v.shape[0] for v in batch.values() if isinstance(v, np.ndarray) and v.ndim), 1))
