@@ -176,3 +176,9 @@ def str_of(op):
     return (
         HEAD.replace("[N,3] scores", "[3] scores") + f"<int64[1] axis = {{0}}> {{ scores = {op}<keepdims=0>(x, axis) }}"
     )
+
+
+def test_a_candidate_that_is_nan_is_told_once():
+    log = onnx.parser.parse_model(HEAD + "{ n = Neg(x) scores = Log(n) }")
+    verdict = onnxzip.compare(SAME, log, labelled(40), Budget(layers=False))
+    assert verdict.reasons == ("output 'scores' is NaN, infinite or of another shape where the original is not",)

@@ -106,7 +106,7 @@ def _judge_output(o: OutputMetrics, budget: Budget, findings: Findings) -> None:
             lambda: samples_for_share(share, limit or 0.0, z),
             least=True,
         )
-    elif o.sqnr_db is not None:
+    elif o.sqnr_db is not None and math.isfinite(o.max_abs_error):
         _judge_bootstrapped(
             o.sqnr_db,
             budget.min_sqnr_db,
