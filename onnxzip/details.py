@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from onnxzip.calibrate.data import Data
 from onnxzip.errors import ModelError
-from onnxzip.ledger import Ledger, rows
+from onnxzip.ledger import Ledger
 from onnxzip.model.constants import array
 from onnxzip.model.holders import by_layer, by_operator
 from onnxzip.model.save import model_digest
@@ -28,6 +28,7 @@ from onnxzip.records import Details, Latency, Range
 from onnxzip.runtime import Batch, Session
 from onnxzip.validate.layers import look
 from onnxzip.validate.profile import latency_by_operator
+from onnxzip.validate.reference import samples_in
 
 SAMPLES = 16
 """Samples that are looked at, if there are so many."""
@@ -68,7 +69,7 @@ def gather(ledger: Ledger, result: ir.Model, tuning: Data | None, held_out: Data
     """
     batches = ledger.some(SAMPLES)
     found = Details(
-        samples=sum(map(rows, batches)),
+        samples=sum(map(samples_in, batches)),
         source=ledger.source,
         digests=dict(_digests(result, tuning, held_out)),
         by_operator=by_operator(ledger.original, result),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onnxzip.calibrate.data import Data, open_data
@@ -17,11 +18,13 @@ from onnxzip.model.walk import count_nodes
 from onnxzip.progress import SILENT, Observer
 from onnxzip.records import Memory, Speed, Verdict
 from onnxzip.runtime import Batch, Session, session_of
+from onnxzip.saved_samples import check_apart
 from onnxzip.saved_samples import save_worst as save_samples
 from onnxzip.validate.comparison import CONFIDENCE
+from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.inputs import make_inputs
 from onnxzip.validate.interface import mismatches
-from onnxzip.validate.judge import exact_problem, judge, unverified
+from onnxzip.validate.judge import judge, unverified
 from onnxzip.validate.layers import look
 from onnxzip.validate.memory import compare_memory
 from onnxzip.validate.reference import RANDOM, Reference
@@ -64,7 +67,7 @@ def compare(
     Raises:
         ModelError: a model cannot be read, does not load, or fails on the data.
         DataError: the data does not fit the original, or its labels no output.
-        UsageError: the budget asks for what cannot be had, or the metric fails.
+        UsageError: the budget asks for what cannot be had, the metric fails, or the worst samples would replace the data.
 
     >>> import onnx, onnxzip
     >>> text = '<ir_version: 8, opset_import: ["" : 18]> g (float[N] x) => (float[N] y) { y = %s(x) }'
@@ -74,38 +77,32 @@ def compare(
     """
     budget = budget or Budget()
     check_answers(labels, budget, has_data=data is not None)
+    if save_worst is not None:
+        check_apart(save_worst, data)
     with observer.step("load both models"):
         before, after = load(original), load(candidate)
         sessions = session_of(before), session_of(after)
-    found = mismatches(signature(before.model), signature(after.model))
-    if found:
-        return Verdict(
-            passed=False, verified=False, reasons=tuple(f"the interface differs: {d}" for d in found), data="none"
-        )
-    optional = [v.name or "" for v in before.model.graph.inputs if v.is_initializer()]
-    batches = (
-        make_inputs(before.model, sessions[0], seed=seed)
-        if data is None
-        else open_data(data, sessions[0].inputs, optional, Beside(labels, everything=budget.metric is not None))
-    )
-    reference = Reference(sessions[0], batches, observer)
+    if differences := mismatches(signature(before.model), signature(after.model)):
+        reasons = tuple(f"the interface differs: {d}" for d in differences)
+        return Verdict(passed=False, verified=False, reasons=reasons, data="none")
+    with _naming(before):
+        batches = _batches(before, sessions[0], data, Beside(labels, everything=budget.metric is not None), seed)
+        reference = Reference(sessions[0], batches, observer)
     size_ratio, node_ratio = after.bytes / before.bytes, count_nodes(after.model) / max(count_nodes(before.model), 1)
     if not reference.deterministic:
-        verdict = unverified(RANDOM, budget, size_ratio, node_ratio)
-        return dataclasses.replace(
-            verdict, passed=False, reasons=(*verdict.reasons, f"numbers cannot be compared: {RANDOM}")
-        )
+        return _random(budget, size_ratio, node_ratio)
+    timed = speed or budget.min_speedup is not None
+    with _naming(after):
+        found = reference.look(sessions[1], budget, labels, seed=seed, observer=observer)
     verdict = judge(
-        reference.look(sessions[1], budget, labels, seed=seed, observer=observer),
+        found,
         budget,
         data="made up" if data is None else "given",
         samples=reference.samples,
         size_ratio=size_ratio,
         node_ratio=node_ratio,
         memory=_memory(before, after, batches, observer) if memory or budget.max_memory is not None else None,
-        speed=_timed(before, after, batches, budget, seed, observer)
-        if speed or budget.min_speedup is not None
-        else None,
+        speed=_timed(before, after, batches, budget, seed, observer) if timed else None,
     )
     if layers or (layers is None and budget.layers):
         verdict = _with_layers(verdict, before, after, batches, sessions[0], observer, always=bool(layers))
@@ -114,6 +111,31 @@ def compare(
     if isinstance(batches, Data):
         return dataclasses.replace(verdict, warnings=(*verdict.warnings, *batches.warnings()))
     return verdict
+
+
+def _batches(original: Loaded, session: Session, data: Any, beside: Beside, seed: int) -> Data | list[dict[str, Any]]:
+    """The user's data, or made-up inputs where there is none."""
+    if data is None:
+        return make_inputs(original.model, session, seed=seed)
+    optional = [v.name or "" for v in original.model.graph.inputs if v.is_initializer()]
+    return open_data(data, session.inputs, optional, beside)
+
+
+def _random(budget: Budget, size_ratio: float, node_ratio: float) -> Verdict:
+    """An original that draws random numbers cannot be held against, so that nothing passes."""
+    verdict = unverified(RANDOM, budget, size_ratio, node_ratio)
+    return dataclasses.replace(
+        verdict, passed=False, reasons=(*verdict.reasons, f"numbers cannot be compared: {RANDOM}")
+    )
+
+
+@contextlib.contextmanager
+def _naming(loaded: Loaded) -> Iterator[None]:
+    """What fails inside says which of the two models it is."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{loaded.name}: {error}") from error
 
 
 def _with_layers(

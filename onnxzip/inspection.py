@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxzip.config import Config
 from onnxzip.errors import ModelError, first_line, root_cause
+from onnxzip.inspected import Inspection
 from onnxzip.model.contents import dynamic_axes, types_of, weights_of
 from onnxzip.model.facts import facts
 from onnxzip.model.load import load
@@ -19,7 +20,7 @@ from onnxzip.prune import eliminate
 from onnxzip.prune.record import Elimination
 from onnxzip.quantize.plan import quantizable
 from onnxzip.quantize.targets import target_row
-from onnxzip.records import Inspection, PassRecord
+from onnxzip.records import PassRecord
 from onnxzip.runtime import Session
 
 T = TypeVar("T")

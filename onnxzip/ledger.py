@@ -12,10 +12,10 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
+from typing import TypedDict, Unpack
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxzip.calibrate.data import Data
@@ -33,10 +33,12 @@ from onnxzip.records import Memory, OutputMetrics, PassRecord, Speed, StageRecor
 from onnxzip.runtime import Batch, Session
 from onnxzip.saved_samples import save_worst
 from onnxzip.validate.comparison import CONFIDENCE
+from onnxzip.validate.doubts import on_made_up
+from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.inputs import make_inputs
-from onnxzip.validate.judge import EXACT_SQNR_DB, exact_problem, judge, unverified
+from onnxzip.validate.judge import judge, unverified
 from onnxzip.validate.memory import compare_memory
-from onnxzip.validate.reference import RANDOM, Reference
+from onnxzip.validate.reference import RANDOM, Reference, samples_in
 from onnxzip.validate.speed import measure_speed
 
 PROBES = 2
@@ -45,6 +47,15 @@ PROBES = 2
 
 MADE_UP = "made up"
 """What a verdict calls data that nobody gave."""
+
+
+class Told(TypedDict, total=False):
+    """What a stage says of itself beside its summary; the keys are fields of `StageRecord`."""
+
+    passes: Sequence[PassRecord]
+    notes: Sequence[str]
+    widths: Sequence[Width]
+    verdict: Verdict | None
 
 
 class Ledger:
@@ -162,32 +173,12 @@ class Ledger:
 
     # Books
 
-    def keep(
-        self,
-        name: str,
-        model: ir.Model,
-        summary: str,
-        *,
-        passes: Sequence[PassRecord] = (),
-        notes: Sequence[str] = (),
-        widths: Sequence[Width] = (),
-        verdict: Verdict | None = None,
-    ) -> None:
+    def keep(self, name: str, model: ir.Model, summary: str, **told: Unpack[Told]) -> None:
         """Accept a stage: its model is the best so far."""
         self.best = model
-        self._record(name, summary, kept=True, passes=passes, notes=notes, widths=widths, verdict=verdict)
+        self._record(name, summary, kept=True, **told)
 
-    def take_back(
-        self,
-        name: str,
-        reason: str,
-        *,
-        bug: bool = False,
-        passes: Sequence[PassRecord] = (),
-        notes: Sequence[str] = (),
-        widths: Sequence[Width] = (),
-        verdict: Verdict | None = None,
-    ) -> None:
+    def take_back(self, name: str, reason: str, *, bug: bool = False, **told: Unpack[Told]) -> None:
         """Reject a stage: the best so far stays.
 
         Raises:
@@ -195,7 +186,7 @@ class Ledger:
         """
         if bug and self.config.strict:
             raise PassError(f"{name}: {reason}")
-        self._record(name, reason, kept=False, passes=passes, notes=notes, widths=widths, verdict=verdict)
+        self._record(name, reason, kept=False, **told)
 
     def withdraw(self, name: str, reason: str) -> None:
         """Note that an earlier stage is no part of the result after all: a stage that does without it is kept next."""
@@ -204,17 +195,7 @@ class Ledger:
             for s in self.stages
         ]
 
-    def _record(
-        self,
-        name: str,
-        summary: str,
-        *,
-        kept: bool,
-        passes: Sequence[PassRecord],
-        notes: Sequence[str],
-        widths: Sequence[Width],
-        verdict: Verdict | None,
-    ) -> None:
+    def _record(self, name: str, summary: str, *, kept: bool, **told: Unpack[Told]) -> None:
         now = time.perf_counter()
         self.stages.append(
             StageRecord(
@@ -222,10 +203,10 @@ class Ledger:
                 kept=kept,
                 summary=summary,
                 seconds=now - self._started,
-                passes=tuple(passes),
-                notes=tuple(notes),
-                widths=tuple(widths),
-                verdict=verdict,
+                passes=tuple(told.get("passes", ())),
+                notes=tuple(told.get("notes", ())),
+                widths=tuple(told.get("widths", ())),
+                verdict=told.get("verdict"),
             )
         )
         self._started = now
@@ -257,7 +238,7 @@ class Ledger:
             speed=self._speed(candidate) if timed else None,
         )
         if lossy and self.source == MADE_UP:
-            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *_doubts(found.outputs)))
+            return dataclasses.replace(verdict, warnings=(*verdict.warnings, *on_made_up(found.outputs)))
         return verdict
 
     def save_worst(self, folder: str | os.PathLike[str], verdict: Verdict) -> None:
@@ -298,22 +279,6 @@ class Ledger:
         found: list[Batch] = []
         for batch in self._batches if self._held_out is None else self._held_out:
             found.append(batch)
-            if sum(map(rows, found)) >= samples:
+            if sum(map(samples_in, found)) >= samples:
                 break
         return found
-
-
-def rows(batch: Batch) -> int:
-    """How many samples a batch holds: the leading axis of its first input that has one."""
-    return int(next((v.shape[0] for v in batch.values() if isinstance(v, np.ndarray) and v.ndim), 1))
-
-
-def _doubts(metrics: Sequence[OutputMetrics]) -> Iterator[str]:
-    """What a verdict on made-up inputs does not tell about a lossy step."""
-    yield "the inputs were made up, and say little about real ones: give data (-c DATA)"
-    for o in metrics:
-        if o.sqnr_db is not None and o.sqnr_db >= EXACT_SQNR_DB:
-            yield (
-                f"output {o.name!r} did not change: what was done does not reach it, or the made-up inputs do not bring it out "
-                "(an output that is the same on all of them)"
-            )

@@ -34,6 +34,7 @@ from onnxzip.result import Result, stamp
 from onnxzip.rewriting import rewrite
 from onnxzip.runtime import VERSION, newest_opset, session_of
 from onnxzip.samples import samples_of
+from onnxzip.saved_samples import check_apart
 from onnxzip.validate.user_metric import name_of
 from onnxzip.versions import versions
 
@@ -64,7 +65,7 @@ def optimize(
     Raises:
         ModelError: the model cannot be read or does not run in onnxruntime.
         DataError: the data does not fit the model, or its labels no output.
-        UsageError: settings contradict each other, or the user's metric fails.
+        UsageError: settings contradict each other, the user's metric fails, or the worst samples would replace the data.
         Interrupted: the user stopped it (a `KeyboardInterrupt`); `done` are the stages that were finished.
 
     >>> import onnx, onnxzip
@@ -77,6 +78,8 @@ def optimize(
     config = Config() if config is None else config
     if not isinstance(config, Config):
         raise UsageError(f"config must be an onnxzip.Config, not {type(config).__name__}")
+    if save_worst is not None:
+        check_apart(save_worst, calibration, evaluation)
     with observer.step("load model and data"):
         loaded = load(model, keep_defaults=config.keep_defaults)
         session = session_of(loaded, level="none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,25 @@ from onnxzip.records import WorstSample
 from onnxzip.runtime import Batch, TensorSpec
 
 _NAME = re.compile(r"sample-\d+\.npz")
+
+
+def check_apart(folder: str | os.PathLike[str], *sources: Any) -> None:
+    """Samples never land in the data that they are taken from: those of an earlier run are removed there.
+
+    Args:
+        folder: where samples are to be written.
+        sources: data as the user gave it; only paths count.
+
+    Raises:
+        UsageError: one of them is this folder, or a sample in it.
+    """
+    target = Path(folder).resolve()
+    for source in sources:
+        if not isinstance(source, (str, os.PathLike)):
+            continue
+        path = Path(source).resolve()
+        if path == target or (path.parent == target and _NAME.fullmatch(path.name)):
+            raise UsageError(f"{folder}: the worst samples would replace the data, {source}. Choose another folder.")
 
 
 def save_worst(

@@ -1,4 +1,4 @@
-"""The verdict on a candidate and the figures behind it, as plain data. (Read it as `onnxzip.records`, which holds all records.)"""
+"""The verdict on a candidate and the figures behind it, as plain data. (Read it as `onnxzip.records`, beside the records of a run.)"""
 
 from __future__ import annotations
 

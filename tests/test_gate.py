@@ -10,7 +10,8 @@ import pytest
 
 import onnxzip
 from onnxzip import Budget
-from onnxzip.errors import DataError, UsageError
+from onnxzip.errors import DataError, ModelError, UsageError
+from onnxzip.report.console import headline
 from onnxzip.report.document import plain
 from onnxzip.validate import memory
 
@@ -134,3 +135,50 @@ def test_what_cannot_be_had_is_refused():
         onnxzip.compare(SAME, OTHER, {**data, "y": np.full(200, 7)}, labels="y")
     with pytest.raises(DataError, match="no array 'z' for the labels"):
         onnxzip.compare(SAME, OTHER, data, labels="z")
+
+
+def test_a_model_that_fails_on_the_data_is_named(tmp_path):
+    fails = onnx.parser.parse_model(HEAD + "<int64[2] s = {7, 3}> { scores = Reshape(x, s) }")
+    for name, model in (("same", SAME), ("fails", fails)):
+        onnx.save(model, str(tmp_path / f"{name}.onnx"))
+    for data in (labelled(5), None):
+        for pair in (("same", "fails"), ("fails", "same")):
+            with pytest.raises(ModelError, match=r"fails\.onnx: onnxruntime .* fails to run the model"):
+                onnxzip.compare(*(tmp_path / f"{n}.onnx" for n in pair), data)
+
+
+def test_labels_for_a_metric_may_be_negative():
+    data = labelled(40) | {"y": np.full(40, -3)}
+    budget = Budget(**LOOSE, metric=lambda outputs, labels, arrays: labels.mean())
+    verdict = onnxzip.compare(SAME, SAME, data, budget, labels="y")
+    assert (verdict.metric.candidate, verdict.accuracy) == (-3, ())
+
+
+def test_one_sample_is_told_as_one():
+    verdict = onnxzip.compare(SAME, SAME, labelled(1))
+    assert "1 sample is few: the figures may be far from those of more data" in verdict.warnings
+    assert headline(verdict) == "verdict: PASSED, compared with the original on 1 given sample"
+
+
+@pytest.mark.parametrize("axis", [0, -2])
+def test_samples_are_no_classes(axis):
+    with pytest.raises(UsageError, match=f"no float output has classes along axis {axis}"):
+        onnxzip.compare(SAME, OTHER, labelled(), Budget(class_axis=axis))
+
+
+def test_an_output_without_samples_may_have_its_classes_first():
+    whole = [onnx.parser.parse_model(str_of(op)) for op in ("ReduceMax", "ReduceMin")]
+    verdict = onnxzip.compare(*whole, labelled(), Budget(**LOOSE, class_axis=0))
+    assert verdict.outputs[0].class_axis == 0
+
+
+def str_of(op):
+    return (
+        HEAD.replace("[N,3] scores", "[3] scores") + f"<int64[1] axis = {{0}}> {{ scores = {op}<keepdims=0>(x, axis) }}"
+    )
+
+
+def test_a_candidate_that_is_nan_is_told_once():
+    log = onnx.parser.parse_model(HEAD + "{ n = Neg(x) scores = Log(n) }")
+    verdict = onnxzip.compare(SAME, log, labelled(40), Budget(layers=False))
+    assert verdict.reasons == ("output 'scores' is NaN, infinite or of another shape where the original is not",)

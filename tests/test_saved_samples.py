@@ -9,7 +9,7 @@ from onnxzip.calibrate.data import open_data
 from onnxzip.calibrate.feeds import Beside
 from onnxzip.errors import DataError, UsageError
 from onnxzip.records import WorstSample
-from onnxzip.saved_samples import save_worst
+from onnxzip.saved_samples import check_apart, save_worst
 from tests.calibrate.specs import spec
 
 
@@ -61,3 +61,12 @@ def test_sequences_and_places_that_cannot_be_written_are_refused(tmp_path):
         save_worst(tmp_path, [sample(0, 0, 0)], [{"s": [np.ones(2)]}], FREE)
     with pytest.raises(UsageError, match="cannot be written there"):
         save_worst(tmp_path / "no" / "such", [sample(0, 0, 0)], [{"file": np.ones((1, 2))}], FREE)
+
+
+def test_samples_never_replace_the_data_that_they_are_taken_from(tmp_path):
+    written(tmp_path, FREE, sample(7, 0, 7))
+    for source in (tmp_path, str(tmp_path), tmp_path / "sample-7.npz", tmp_path / "down" / ".."):
+        with pytest.raises(UsageError, match="would replace the data"):
+            check_apart(tmp_path, None, source)
+    check_apart(tmp_path, None, [{"x": 1}], tmp_path / "other.npz", tmp_path.parent, "module:function")
+    check_apart(tmp_path / "worst", tmp_path)

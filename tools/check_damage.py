@@ -37,7 +37,7 @@ import onnxzip
 from onnxzip.errors import OnnxzipError
 from onnxzip.model.load import load
 from onnxzip.records import LayerError, Verdict
-from onnxzip.validate.judge import exact_problem
+from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.matching import regions
 
 Damage = Callable[[onnx.ModelProto, int], str]

@@ -143,11 +143,13 @@ def _read(path: Path, names: frozenset[str], known: Known) -> Item:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return _npz_item(path, file, names, known)
     except (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError) as error:
-        if "allow_pickle" in str(error) or "Python objects" in str(error):
+        stored = path.suffix == ".npy" or zipfile.is_zipfile(path)  # of anything else numpy says that it is pickled
+        if stored and ("allow_pickle" in str(error) or "Python objects" in str(error)):
             raise DataError(
                 f"{path}: holds Python objects, which are never unpickled. Store arrays of numbers."
             ) from error
-        raise DataError(f"{path}: cannot be read as {path.suffix} ({error}). Write it again with numpy.") from error
+        why = str(error) if stored else "it is no zip archive"
+        raise DataError(f"{path}: cannot be read as {path.suffix} ({why}). Write it again with numpy.") from error
 
 
 def _npz_item(path: Path, file: Any, names: frozenset[str], known: Known) -> Item:

@@ -12,7 +12,7 @@ import typer
 from onnxzip.checked import CheckRun
 from onnxzip.cli import options, output
 from onnxzip.cli.guard import MISSED, WRONG, complain, guarded
-from onnxzip.errors import Interrupted
+from onnxzip.errors import Interrupted, UsageError
 from onnxzip.settings import ModelSettings, choose, find, read
 
 Names = Annotated[
@@ -69,9 +69,18 @@ def check(
 
 
 def _placed(entries: Sequence[ModelSettings], folder: Path | None) -> tuple[ModelSettings, ...]:
-    """The entries, their results in this folder where one is given."""
+    """The entries, their results in this folder where one is given.
+
+    Raises:
+        UsageError: a name leads out of it.
+    """
     if folder is None:
         return tuple(entries)
+    for e in entries:
+        if not e.name or ".." in Path(e.name).parts or Path(e.name).is_absolute():
+            raise UsageError(
+                f"--out: the result of model {e.name!r} would not lie in {folder}. Give its table another name."
+            )
     return tuple(
         e if e.candidate is not None else dataclasses.replace(e, out=folder / f"{e.name}.onnx") for e in entries
     )

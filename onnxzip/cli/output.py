@@ -14,21 +14,26 @@ from onnxzip import files
 from onnxzip.cli.guard import complain
 from onnxzip.errors import UsageError
 
+_NO_MODELS = (".npz", ".npy", ".toml", ".json")
+"""Names of what is read beside models: data, settings, plans."""
+
 
 def model_path(model: Path, out: Path | None, *, force: bool) -> Path:
     """The path of the resulting model.
 
     Raises:
-        UsageError: it would overwrite the input, or another file without `force`, or has no folder to land in.
+        UsageError: it would overwrite the input or its weights, or another file without `force`, or has no folder to land in.
     """
     if model.is_dir():
         raise UsageError(f"{model}: this is a folder. Give the path of the .onnx file inside it.")
     path = out or model.with_name(f"{model.name.removesuffix('.onnx')}.opt.onnx")
     if path.exists() and model.exists() and path.samefile(model):
         raise UsageError(f"{path}: the output would overwrite the input. Choose another name with -o.")
+    _check_folder(path)
     if path.exists() and not force:
         raise UsageError(f"{path} exists. Choose another name with -o, or overwrite it with --force.")
-    _check_folder(path)
+    if path.is_file():
+        _check_weights(path, (model,))
     return path
 
 
@@ -38,7 +43,7 @@ def check_side_files(
     """Reports and plans need a folder to land in (unless `new_folders` will be made), and may land on nothing that is read or written otherwise.
 
     Raises:
-        UsageError: they would, or would overwrite a file without `force`.
+        UsageError: they would, would overwrite a file without `force`, or one that holds weights of a model that is read.
     """
     taken = {p.resolve() for p in read if p is not None}
     for path in written:
@@ -46,10 +51,12 @@ def check_side_files(
             continue
         if path.resolve() in taken:
             raise UsageError(f"{path} is read or written by this command already. Choose another name.")
+        if path.is_dir() or not new_folders:
+            _check_folder(path)
         if path.exists() and not force:
             raise UsageError(f"{path} exists. Choose another name, or overwrite it with --force.")
-        if not new_folders:
-            _check_folder(path)
+        if path.is_file():
+            _check_weights(path, read)
         taken.add(path.resolve())
 
 
@@ -153,8 +160,21 @@ def write_markdown(path: Path, text: str) -> None:
         raise UsageError(f"{path} ($GITHUB_STEP_SUMMARY): cannot be written ({error.strerror or error})") from error
 
 
+def _check_weights(path: Path, read: Sequence[Path | None]) -> None:
+    """A file to be overwritten holds no weights of a model that is read; these lie in the model's folder, so that others are not opened."""
+    near = [p for p in read if p is not None and p.is_file() and path.resolve().is_relative_to(p.parent.resolve())]
+    models = [p for p in near if p.suffix not in _NO_MODELS]
+    if not models:
+        return
+    from onnxzip.model.load import external_files
+
+    for model in models:
+        if path.resolve() in external_files(model):
+            raise UsageError(f"{path} holds weights of {model}. Choose another name.")
+
+
 def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist. Create it first.")
     if path.is_dir():
         raise UsageError(f"{path}: this is a folder. Give the name of the file to write.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist. Create it first.")

@@ -9,10 +9,10 @@ from collections.abc import Hashable, Iterator
 import onnx
 import onnx_ir as ir
 
+from onnxzip.inspected import Weight
 from onnxzip.model.constants import constant
 from onnxzip.model.signature import type_text
 from onnxzip.model.walk import graphs_of, is_op
-from onnxzip.records import Weight
 
 
 def weights_of(model: ir.Model) -> tuple[Weight, ...]:

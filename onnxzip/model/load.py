@@ -16,16 +16,28 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
+from google.protobuf import json_format, text_format
 from google.protobuf.message import DecodeError
 
 from onnxzip.errors import ModelError, first_line, root_cause
 from onnxzip.model.defaults import free_weights
 from onnxzip.model.proto import without_map_types
-from onnxzip.model.save import INTERFACE, Interface, model_bytes, model_digest
+from onnxzip.model.save import INTERFACE, Interface, external_protos, model_bytes, model_digest
 from onnxzip.model.tensors import check_tensors, detach_tensors
 from onnxzip.model.walk import all_nodes, graphs_of
 
 _LONGEST_NAME = 1024
+
+_UNREADABLE = (
+    DecodeError,
+    json_format.ParseError,
+    text_format.ParseError,
+    onnx.parser.ParseError,
+    ValueError,
+    UnicodeDecodeError,
+    OSError,
+)
+"""What onnx raises for a file that is no model; the format, text ones included, goes by the name."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,16 @@ def load(source: Any, *, keep_defaults: bool = False) -> Loaded:
     return Loaded(model, name, path, size, digest, bool(external), notes, tuple(files))
 
 
+def external_files(path: Path) -> frozenset[Path]:
+    """Where a model file keeps weights outside of itself, resolved; the weights are not read. Empty where it is no readable model."""
+    try:
+        graph = _read(path).graph
+    except ModelError:
+        return frozenset()
+    entries = (e for t in external_protos(graph) for e in t.external_data)
+    return frozenset((path.parent / e.value).resolve() for e in entries if e.key == "location" and "\0" not in e.value)
+
+
 def _read(path: Path) -> onnx.ModelProto:
     if not path.exists():
         raise ModelError(f"{path}: there is no such file. Give the path of an ONNX model.")
@@ -91,7 +113,7 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{path}: this is a folder. Give the path of the .onnx file inside it.")
     try:
         proto = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError, UnicodeDecodeError, OSError, onnx.parser.ParseError) as error:
+    except _UNREADABLE as error:
         raise ModelError(
             f"{path}: this is not a readable ONNX model ({first_line(error)}). It may be truncated or of another format: export or copy it again."
         ) from error

@@ -147,7 +147,7 @@ def _save_external(model: ir.Model, target: Path) -> tuple[Path, ...]:
             os.fsync(file.fileno())
         final = target.with_name(f"{target.name}.{digest}.data")
         proto = to_shallow_proto(copy)
-        for tensor in _external_protos(proto.graph):
+        for tensor in external_protos(proto.graph):
             next(e for e in tensor.external_data if e.key == "location").value = final.name
         new = not final.exists()
         data.replace(final)
@@ -185,10 +185,11 @@ def _inlined(model: ir.Model, below: int) -> ir.Model:
     return copy
 
 
-def _external_protos(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def external_protos(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The initializers of a graph and of the bodies in it whose weights are in another file."""
     yield from (t for t in graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
     for body in _bodies(graph):
-        yield from _external_protos(body)
+        yield from external_protos(body)
 
 
 def _bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

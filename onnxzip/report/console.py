@@ -65,8 +65,9 @@ def _remarks(record: RunRecord) -> Iterator[RenderableType]:
 def verdict(result: Verdict, *, layers: bool = True) -> RenderableType:
     """A comparison of two models: the figures, where the error is born if asked for, passed or not, and every reason."""
     born = [depth.worst(result.layers)] if layers and result.layers else []
-    figures = _table("original", "candidate", verdict_rows(result))
-    return Group(figures, *born, *worst(result), _conclusion(result, "verdict"))
+    rows = verdict_rows(result)
+    figures = [_table("original", "candidate", rows)] if rows else []  # none where the interfaces differ
+    return Group(*figures, *born, *worst(result), _conclusion(result, "verdict"))
 
 
 def run_rows(record: RunRecord) -> list[Row]:
@@ -174,5 +175,6 @@ def _headline(result: Verdict, what: str) -> Text:
         return Text(f"{what}: FAILED", style="bold red")
     if not result.verified:
         return Text(f"{what}: passed in structure only, NOT verified by numbers", style="bold yellow")
-    compared = f"compared with the original on {result.samples} {result.data} samples"
+    samples = "sample" if result.samples == 1 else "samples"
+    compared = f"compared with the original on {result.samples} {result.data} {samples}"
     return Text(f"{what}: PASSED, {compared}", style="bold green")

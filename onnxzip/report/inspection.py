@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onnxzip.records import Facts, Inspection
+from onnxzip.inspected import Inspection
+from onnxzip.records import Facts
 from onnxzip.report.words import change, size
 
 SLOTS, OPERATORS, WEIGHTS, REASONS = 10, 14, 8, 3

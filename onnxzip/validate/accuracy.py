@@ -80,6 +80,8 @@ class Labelled:
         self._counts = {axis: count for axis, count in self._counts.items() if axis in fitting}
         for axis, count in self._counts.items():
             count.add(*fitting[axis], labels.reshape(-1), len(labels))
+        if self._counts and not self.fits:
+            self.misfit = "every label is negative, which means that there is none"
 
     def _decided(self, reference: Any, candidate: Any, labels: Array) -> dict[Axis, tuple[Array, Array]]:
         """The decisions of both models, flat, by the axis along which they fit the labels."""
@@ -116,7 +118,10 @@ class Labelled:
     ) -> None:
         whole = list(plain_shape(shape) if self._class_axis is None else shape)
         del whole[axis]
-        if plain_shape(tuple(whole)) != plain_shape(labels.shape) or labels.dtype.kind not in "iu":
+        if plain_shape(tuple(whole)) != plain_shape(labels.shape):
+            return
+        if labels.dtype.kind not in "iu":
+            self.misfit = "it holds scores, whose classes are numbers, not text"
             return
         if (largest := int(labels.max(initial=0))) >= rows.shape[1]:
             self.misfit = f"it has {rows.shape[1]} classes, too few for label {largest} (classes are counted from 0)"
@@ -125,8 +130,8 @@ class Labelled:
 
     @property
     def fits(self) -> bool:
-        """Whether there is something that the labels fit."""
-        return bool(self._counts)
+        """Whether there is something that the labels fit, and labels that are not negative."""
+        return any(count.total for count in (self._counts or {}).values())
 
     @property
     def elementwise(self) -> bool:

@@ -10,7 +10,8 @@ With p successes of n trials, z the normal quantile of the confidence, and a lim
     any other       percentile bootstrap over samples (Efron, Annals of Statistics 7, 1979), seeded; none for fewer than 30 samples, for a few samples
                     that happen to be alike would make it as narrow as one likes
 
-An interval shrinks with sqrt(n), so one that reaches d from the figure settles a limit at distance D with about n (d / D)² samples.
+For a share and a paired drop the number of samples follows from these formulas, at the same rates. A bootstrapped interval shrinks with sqrt(n), so one that reaches
+d from the figure settles a limit at distance D with about n (d / D)² samples.
 """
 
 from __future__ import annotations
@@ -75,6 +76,28 @@ def paired_drop(lost: float, won: float, trials: int, z: float) -> Interval:
     first, second = (lost + 1) / (trials + 2), (won + 1) / (trials + 2)
     half = z * math.sqrt(max(first + second - (first - second) ** 2, 0) / (trials + 2))
     return max(-1.0, first - second - half), min(1.0, first - second + half)
+
+
+def samples_for_drop(lost: float, won: float, trials: int, limit: float, z: float) -> int | None:
+    """About how many trials, above `trials`, settle a limit on a paired drop when both models go on to differ as often; None where none would.
+
+    >>> samples_for_drop(0, 0, 60, 0.01, quantile(0.99))  # they never differ: the interval shrinks with n, not with its root
+    363
+    """
+    if trials == 0 or lost - won == limit * trials:
+        return None
+
+    def settled(count: int) -> bool:
+        low, high = paired_drop(lost * count / trials, won * count / trials, count, z)
+        return high <= limit or low > limit
+
+    short, enough = trials, 2 * trials
+    while not settled(enough):
+        short, enough = enough, 2 * enough
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        short, enough = (short, middle) if settled(middle) else (middle, enough)
+    return enough
 
 
 def samples_for(value: float, low: float, high: float, limit: float, samples: int) -> int | None:

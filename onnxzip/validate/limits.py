@@ -90,3 +90,8 @@ class Findings:
         """How many samples would settle all of what is open; None where some of it cannot be, or nothing is."""
         known = [n for n in self.needed if n is not None]
         return max(known) if known and len(known) == len(self.needed) else None
+
+
+def shown(limit: float | None) -> str:
+    """A limit in words."""
+    return "none" if limit is None else f"{limit:g}"

@@ -130,6 +130,8 @@ class Accumulator:
         self._max_value = max(self._max_value, float(np.abs(r).max(initial=0)))
 
     def _decide(self, reference: Array, candidate: Array, unit: Unit) -> None:
+        if len(unit.sums) > 1 and self._class_axis in (0, -reference.ndim):
+            return  # that axis is the samples'
         self._samples_by_classes = self._samples_by_classes and len(plain_shape(reference.shape)) == 2
         pairs = zip(class_rows(reference, self._class_axis), class_rows(candidate, self._class_axis), strict=True)
         for (axis, rows), (_, others) in pairs:

@@ -132,7 +132,7 @@ def _labelled(data: Iterable[Batch]) -> Iterator[tuple[Batch, Mapping[str, Any],
         return
     first = 0
     for batch in data:
-        rows = _samples(batch)
+        rows = samples_in(batch)
         yield batch, {}, np.arange(first, first + rows)
         first += rows
 
@@ -143,9 +143,9 @@ def _count(data: Iterable[Batch]) -> int | None:
     return known if isinstance(known, int) else len(data) if isinstance(data, Sized) else None
 
 
-def _samples(batch: Batch) -> int:
-    sizes = (v.shape[0] for v in batch.values() if isinstance(v, np.ndarray) and v.ndim)
-    return int(next(sizes, 1))
+def samples_in(batch: Batch) -> int:
+    """How many samples a batch holds: the leading axis of its first input that has one."""
+    return int(next((v.shape[0] for v in batch.values() if isinstance(v, np.ndarray) and v.ndim), 1))
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from onnxzip.records import LayerError, Verdict
-from onnxzip.validate.judge import exact_problem
+from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.layers import Depth
 
 MADE_UP = "made up"

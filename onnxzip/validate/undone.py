@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxzip.validate.energies import Energies
-from onnxzip.validate.judge import EXACT_SQNR_DB
+from onnxzip.validate.exact import EXACT_SQNR_DB
 from onnxzip.validate.matching import Pair
 from onnxzip.validate.opaque import Opaque
 

@@ -13,6 +13,7 @@ ones for both models; there is none for fewer than 30 samples, where something h
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -71,9 +72,8 @@ class Collected:
                 np.random.default_rng(seed).integers(0, rows, (_DRAWS, rows)),
                 confidence,
             )
-        return UserMetric(
-            name=self.name, original=original, candidate=candidate, drop=original - candidate, **intervals
-        )
+        drop = _drop(original, candidate)
+        return UserMetric(name=self.name, original=original, candidate=candidate, drop=drop, **intervals)
 
     def _intervals(
         self, outputs: Sequence[Columns], labels: Any, arrays: Columns, draws: Array, confidence: float
@@ -87,21 +87,29 @@ class Collected:
                 return {}
             found.append((first, second))
         low, high = spread([c for _, c in found], confidence)
-        drop_low, drop_high = spread([o - c for o, c in found], confidence)
+        drop_low, drop_high = spread([_drop(o, c) for o, c in found], confidence)
         return {"candidate_low": low, "candidate_high": high, "drop_low": drop_low, "drop_high": drop_high}
 
     def _call(self, outputs: Columns, labels: Any, arrays: Columns) -> float:
         try:
-            value = self._function(dict(outputs), labels, dict(arrays))
+            value = self._function(*copy.deepcopy((outputs, labels, arrays)))  # the function may change what it gets
         except (Exception, SystemExit) as error:  # code of the user
             raise UsageError(f"metric {self.name} fails: {told(error)}") from error
         try:
-            number = float(value)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"metric {self.name} gives {type(value).__name__}, not a number") from error
+            single = np.ndim(value) == 0 and not isinstance(value, str | bytes) and not np.iscomplexobj(value)
+            number = float(value) if single else None
+        except (TypeError, ValueError):
+            number = None
+        if number is None:
+            raise UsageError(f"metric {self.name} gives {type(value).__name__}, not a number")
         if math.isnan(number):
             raise UsageError(f"metric {self.name} gives NaN, which no limit can judge")
         return number
+
+
+def _drop(original: float, candidate: float) -> float:
+    """How far it falls; infinite figures that are equal do not."""
+    return 0.0 if original == candidate else original - candidate
 
 
 def _together(batches: Sequence[Any]) -> Any:

@@ -239,3 +239,9 @@ def test_overridable_defaults_may_be_given_and_may_be_missing() -> None:
     data = open_data([{"x": x, "scale": scale}, {"x": x * 2}], inputs, ["scale"])
     assert [sorted(batch) for batch in data] == [["scale", "x"], ["x"]]
     assert not data.extras
+
+
+def test_a_file_that_is_no_archive_is_not_called_pickled(tmp_path):
+    (tmp_path / "notes.npz").write_text("hello")
+    with pytest.raises(DataError, match="cannot be read as .npz .it is no zip archive"):
+        list(open_data(tmp_path / "notes.npz", IMAGE))

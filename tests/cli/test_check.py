@@ -238,3 +238,25 @@ def test_a_pattern_gives_each_result_its_place():
     result = onnxzip("check", "--out", "new")
     assert result.exit_code == 0, result.output
     assert sorted(p.name for p in Path("new/all").iterdir()) == ["relu.onnx", "zoo.onnx"]
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/out", ""])
+def test_no_result_leaves_the_folder_of_results(tmp_path, name):
+    settings(f'[models."{name}"]\npath = "relu.onnx"\n')
+    result = onnxzip("check", "--out", tmp_path / "results")
+    assert result.exit_code == 2
+    assert "would not lie in" in result.stderr
+    assert not (tmp_path / "results").exists()
+    settings('[models."a/..b"]\npath = "relu.onnx"\n')
+    assert onnxzip("check", "--out", tmp_path / "results").exit_code == 0
+    assert (tmp_path / "results" / "a" / "..b.onnx").is_file()
+
+
+def test_a_result_that_is_a_folder_is_refused_before_any_work(tmp_path):
+    (tmp_path / "results").mkdir()
+    settings('[models.relu]\npath = "relu.onnx"\nout = "results"\n')
+    for force in ((), ("--force",)):
+        result = onnxzip("check", *force)
+        assert result.exit_code == 2
+        assert "results: this is a folder" in result.stderr
+        assert len(result.stderr.splitlines()) == 1

@@ -104,6 +104,7 @@ def test_compare_refuses_another_interface(small, tmp_path):
     result = onnxzip("compare", DENSE, small)
     assert result.exit_code == 1
     assert "the interface differs" in result.output
+    assert "candidate │" not in result.output  # no table without figures
 
 
 def test_inspect_shows_what_is_in_a_model(tmp_path):
@@ -155,6 +156,16 @@ def test_bad_models_give_one_line_and_exit_code_2(tmp_path, make, words):
         assert words in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ([path.name] if path.exists() else [])
+
+
+@pytest.mark.parametrize("suffix", [".json", ".onnxjson", ".textproto"])
+def test_text_that_is_no_model_is_refused_whatever_its_name(tmp_path, suffix):
+    path = tmp_path / f"report{suffix}"
+    path.write_text('{"schema": 1}')
+    result = onnxzip("inspect", path)
+    assert result.exit_code == 2
+    assert "not a readable ONNX model" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_a_model_that_onnxruntime_cannot_run_is_refused_clearly(tmp_path):
@@ -247,9 +258,21 @@ def test_external_data_of_the_input_is_never_overwritten(tmp_path):
     source = onnx.load(str(DENSE))
     onnx.save(source, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=0)
     before = (tmp_path / "m.data").read_bytes()
-    result = onnxzip("optimize", tmp_path / "m.onnx", "-o", tmp_path / "m.data", "--force")
-    assert result.exit_code == 2
+    (tmp_path / "onnxzip.toml").write_text('[models.m]\npath = "m.onnx"\nout = "m.data"\n')
+    (tmp_path / "report.json").write_text("old")
+    for args in (
+        ["optimize", tmp_path / "m.onnx", "-o", tmp_path / "m.data"],
+        ["optimize", tmp_path / "m.onnx", "-o", tmp_path / "o.onnx", "--json", tmp_path / "m.data"],
+        ["compare", DENSE, tmp_path / "m.onnx", "--json", tmp_path / "m.data"],
+        ["inspect", tmp_path / "m.onnx", "--json", tmp_path / "m.data"],
+        ["init", tmp_path / "m.onnx", "-o", tmp_path / "m.data"],
+        ["check", "--config", tmp_path / "onnxzip.toml"],
+    ):
+        result = onnxzip(*args, "--force")
+        assert result.exit_code == 2
+        assert "holds weights of" in result.output
     assert (tmp_path / "m.data").read_bytes() == before
+    assert onnxzip("inspect", tmp_path / "m.onnx", "--json", tmp_path / "report.json", "--force").exit_code == 0
 
 
 def test_what_cannot_be_compared_does_not_pass_the_gate(tmp_path):

@@ -97,3 +97,17 @@ def test_labels_are_whole_numbers_or_text_one_a_sample():
         as_labels(np.array([0.5, 2.0]), "y", 2)
     with pytest.raises(DataError, match="a batch has 3 samples"):
         as_labels(np.array([1, 2]), "y", 3)
+
+
+def test_labels_that_are_all_negative_judge_nothing():
+    before = scores([0, 1, 2], 3)
+    with pytest.raises(DataError, match="every label is negative"):
+        fitting([counted(before, before, np.array([-1, -1, -1]), batches=2)])
+    (found,) = fitting([counted(before, before, np.array([-1, -1, 2]), batches=3)])
+    assert found.result(0.95).decisions == 1
+
+
+def test_text_is_no_class_of_scores():
+    before = scores([0, 1, 2], 3)
+    with pytest.raises(DataError, match="classes are numbers, not text"):
+        fitting([counted(before, before, np.array(["a", "b", "c"]))])

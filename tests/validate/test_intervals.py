@@ -12,6 +12,7 @@ from onnxzip.validate.intervals import (
     quantile,
     resampled,
     samples_for,
+    samples_for_drop,
     samples_for_share,
     spread,
     wilson,
@@ -49,6 +50,26 @@ def test_models_that_never_differ_may_still_differ_elsewhere():
     low, high = paired_drop(0, 0, 50, Z)
     assert low == -high
     assert 0.03 < high < 0.08
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "limit"), [(0, 0, 0.01), (4, 2, 0.03), (1, 1, 0.02), (6, 0, 0.05), (0, 3, 0.0)]
+)
+def test_the_number_of_samples_for_a_drop_is_the_first_that_settles_it(lost, won, limit):
+    def settled(count):
+        low, high = paired_drop(lost * count / 60, won * count / 60, count, Z)
+        return high <= limit or low > limit
+
+    assert not settled(60)
+    needed = samples_for_drop(lost, won, 60, limit, Z)
+    assert settled(needed)
+    assert not settled(needed - 1)
+
+
+def test_a_drop_at_its_limit_is_never_settled():
+    assert samples_for_drop(3, 0, 60, 0.05, Z) is None
+    assert samples_for_drop(0, 0, 60, 0.0, Z) is None
+    assert samples_for_drop(0, 0, 0, 0.1, Z) is None
 
 
 def test_the_bootstrap_of_a_mean_is_that_of_theory_and_always_the_same():

@@ -7,8 +7,9 @@ import math
 from onnxzip.config import Budget
 from onnxzip.records import Accuracy, Memory, OutputMetrics, Speed, UserMetric
 from onnxzip.validate.comparison import Comparison
-from onnxzip.validate.judge import exact_problem, unverified
+from onnxzip.validate.exact import exact_problem
 from onnxzip.validate.judge import judge as judge_found
+from onnxzip.validate.judge import unverified
 
 
 def output(**kwargs):
@@ -168,7 +169,9 @@ def test_accuracy_may_fall_only_so_far():
     assert "falls by 0.0200" in verdict(max_accuracy_drop=0.01).reasons[0]
     outcomes = [verdict(max_accuracy_drop=x, confidence=0.95) for x in (0.06, 0.03, -0.02)]
     assert [v.outcome for v in outcomes] == ["passed", "undecided", "missed"]
-    assert outcomes[1].samples_needed == 900  # 100 · (.03 / .01)²
+    assert (
+        outcomes[1].samples_needed == 1559
+    )  # 3 % lost, 1 % won: the first number at which they put the drop below 0.03
     assert outcomes[0].metrics["accuracy_drop"] == 0.02
 
 

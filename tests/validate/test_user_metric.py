@@ -66,6 +66,10 @@ def test_batches_that_do_not_fit_together_are_a_list():
     ("metric", "message"),
     [
         (lambda o, label, a: "high", "gives str, not a number"),
+        (lambda o, label, a: "0.5", "gives str, not a number"),
+        (lambda o, label, a: None, "gives NoneType, not a number"),
+        (lambda o, label, a: np.array([0.5]), "gives ndarray, not a number"),
+        (lambda o, label, a: np.complex64(1 + 2j), "gives complex64, not a number"),
         (lambda o, label, a: o["x"], "fails: KeyError"),
         (lambda o, label, a: float("nan"), "gives NaN"),
         (lambda o: 1.0, "fails: TypeError"),
@@ -81,3 +85,29 @@ def test_a_metric_that_is_not_there_is_refused():
         Collected("math:nothing")
     with pytest.raises(UsageError, match="is not found"):
         Collected("no_such_module_here:metric")
+
+
+def test_infinite_figures_that_are_equal_do_not_fall():
+    for confidence in (None, 0.95):
+        found = collected(lambda o, label, a: np.array(np.inf)).result(confidence)
+        assert (found.original, found.candidate, found.drop) == (np.inf, np.inf, 0)
+    worse = collected(lambda o, label, a: np.inf if o["y"].mean() > -0.25 else 1).result(None)
+    assert (worse.candidate, worse.drop) == (1, np.inf)
+
+
+def test_a_metric_that_changes_what_it_gets_changes_no_figure():
+    def careless(outputs, labels, arrays):
+        outputs["y"] += arrays["weight"][:, None]
+        arrays["weight"] += 1
+        return outputs["y"].mean()
+
+    def careful(outputs, labels, arrays):
+        return (outputs["y"] + arrays["weight"][:, None]).mean()
+
+    first, second = (collected(metric).result(0.95) for metric in (careless, careful))
+    assert (first.original, first.candidate) == (second.original, second.candidate)
+    assert (first.drop_low, first.drop_high, first.candidate_low) == (
+        second.drop_low,
+        second.drop_high,
+        second.candidate_low,
+    )
