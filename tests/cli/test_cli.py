@@ -243,6 +243,21 @@ def test_reports_overwrite_nothing(small, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("option", ["-o", "--json", "--report", "--save-plan", "--save-worst"])
+def test_a_folder_that_is_read_only_is_named_before_any_work_is_done(monkeypatch, tmp_path, option):
+    locked, free = tmp_path / "locked", tmp_path / "free"
+    locked.mkdir()
+    free.mkdir()
+    rights = os.access
+    monkeypatch.setattr(os, "access", lambda path, *a, **k: Path(path) != locked and rights(path, *a, **k))  # root may
+    monkeypatch.setattr("onnxzip.pipeline.optimize", lambda *_, **__: pytest.fail("it was begun"))
+    args = ([] if option == "-o" else ["-o", free / "out.onnx"]) + [option, locked / "x"]
+    result = onnxzip("optimize", DENSE, "-c", CALIBRATION, *args)
+    assert result.exit_code == 2, result.output
+    assert f"{locked} cannot be written to" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_external_data_of_the_input_is_never_overwritten(tmp_path):
     source = onnx.load(str(DENSE))
     onnx.save(source, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=0)
