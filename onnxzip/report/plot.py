@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onnxzip.errors import UsageError
 from onnxzip.explored import SAME_DB, Exploration, Point
+from onnxzip.report.charts import any_glyph
 from onnxzip.report.label_places import places
 from onnxzip.report.words import size
 
@@ -64,7 +65,7 @@ def plot(record: Exploration, kind: Literal["svg", "png"] = "svg") -> bytes:
     if any(p.speed is not None for p in points):
         panels.append(("speed-up, × (more is better)", _speedup, _interval, 1))  # type: ignore[arg-type]
     buffer = io.BytesIO()
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(_SETTINGS), any_glyph():
         figure = _figure(record, points, panels)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type")) if kind == "svg" else {"Software": None}
         figure.savefig(buffer, format=kind, dpi=150, metadata=nothing)

@@ -32,6 +32,12 @@ def matplotlib():
 
 
 @pytest.mark.usefixtures("matplotlib")
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_a_name_may_hold_characters_that_the_font_lacks(kind):
+    assert plot(dataclasses.replace(exploration(), source="漢字 🙂.onnx"), kind)  # a warning would fail the test
+
+
+@pytest.mark.usefixtures("matplotlib")
 def test_both_panels_name_every_point_that_was_judged():
     shown = texts(exploration())
     for name in ("exact", "int8", "weights8", "prune 0.3", "prune 0.5 + int8"):
