@@ -143,6 +143,10 @@ def _read(path: Path, names: frozenset[str], known: Known) -> Item:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return _npz_item(path, file, names, known)
     except (OSError, EOFError, zipfile.BadZipFile, ValueError, KeyError, AttributeError) as error:
+        if path.suffix == ".npz" and "allow_pickle" in str(error):  # numpy takes whatever is no zip for a pickle
+            raise DataError(
+                f"{path}: is no .npz file. It may be truncated, or of another format: write it again with numpy.savez."
+            ) from error
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise DataError(
                 f"{path}: holds Python objects, which are never unpickled. Store arrays of numbers."

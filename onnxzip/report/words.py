@@ -73,3 +73,12 @@ def short_share(value: float) -> str:
         return "< 0.0001 %"
     percent = 100 * value
     return f"{percent:#.2g}".rstrip(".") + " %" if 0 < percent < 99.5 else f"{percent:.0f} %"
+
+
+def samples(count: int, kind: str) -> str:
+    """So many samples.
+
+    >>> samples(1, "held-out"), samples(1200, "given")
+    ('1 held-out sample', '1,200 given samples')
+    """
+    return f"{count:,} {kind} sample{'s' if count != 1 else ''}"
