@@ -39,14 +39,15 @@ def quantize_model(ledger: Ledger, preset: Preset, data: Samples, unpruned: ir.M
         DataError: the model gives NaN or Inf on the data.
     """
     config, observer = ledger.config, ledger.observer
-    if preset == "int8" and data.tuning is None:
+    tuning = () if data.tuning is None and config.plan is not None else data.tuning  # a plan was tuned before
+    if preset == "int8" and tuning is None:
         _quantize(ledger, Choice(None, None, f"not quantized: {data.doubts[0]}"))
-    elif preset == "int8" and data.tuning is not None:
-        if _quantize(ledger, quantize(ledger.best, data.tuning, config, observer)):
+    elif preset == "int8" and tuning is not None:
+        if _quantize(ledger, quantize(ledger.best, tuning, config, observer)):
             stored = dataclasses.replace(config, preset="weights8", plan=None)
             _store_weights(ledger, quantize_weights(ledger.best, stored, data.tuning, observer))
         if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
-            _quantize_instead(ledger, unpruned, quantize(unpruned, data.tuning, config, observer))
+            _quantize_instead(ledger, unpruned, quantize(unpruned, tuning, config, observer))
         ledger.notes += data.doubts if ledger.stages[-1].kept else ()
     if preset in ("weights8", "weights4"):
         _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
