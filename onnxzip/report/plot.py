@@ -108,6 +108,7 @@ def _dress(axis: Axes, title: str, bounds: tuple[float, float]) -> None:
     axis.set_axisbelow(True)
     axis.margins(x=0.1)
     axis.tick_params(colors=MUTED, labelsize=8.5, length=0)
+    axis.ticklabel_format(useOffset=False)
     for side, spine in axis.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(OTHER)
@@ -198,7 +199,7 @@ def _words(record: Exploration) -> str:
 
 def _bounds(record: Exploration, points: Sequence[Point]) -> tuple[float, float]:
     values = [_y(record, p) for p in points] + [_equal(record)]
-    room = max(max(values) - min(values), 1.0)
+    room = max(max(values) - min(values), 5.0)  # of a percent or dB: where all are alike, that is what is seen
     return min(values) - 0.14 * room, max(values) + 0.12 * room
 
 
