@@ -153,7 +153,7 @@ def _label(
         text = axis.text(0, 0, p.name, fontsize=8)
         extent = text.get_window_extent(canvas.get_renderer())
         text.remove()
-        sizes.append((extent.width + 2, extent.height + 2))
+        sizes.append((extent.width + 8, extent.height + 2))  # two names side by side are two words
     frame = axis.get_window_extent()
     boxes = places(where, sizes, (frame.x0, frame.y0, frame.x1, frame.y1), 7 * pixels, [(left, up)])  # type: ignore[arg-type]
     back = axis.transData.inverted().transform
