@@ -29,7 +29,7 @@ from onnxzip.model.load import Loaded, load
 from onnxzip.model.save import model_bytes, model_digest, save
 from onnxzip.pipeline import check_measured, exact_stages
 from onnxzip.progress import SILENT, Observer
-from onnxzip.quantizing import AS_FAST, BALANCED
+from onnxzip.quantizing import ASKED
 from onnxzip.records import Verdict
 from onnxzip.result import stamp
 from onnxzip.runtime import session_of
@@ -205,7 +205,7 @@ class _Run:
 
     def _is_slow(self, point: Point) -> bool:
         """Whether `optimize` would take it back: it holds integers or is pruned, and the exact result is as fast."""
-        limit = {"speed": AS_FAST, "balanced": BALANCED}.get(self._ledger.config.objective)
+        limit = ASKED.get(self._ledger.config.objective)
         exact, speed = self._points[0].speed if self._points else None, point.speed
         if speed is None or exact is None or limit is None:
             return False

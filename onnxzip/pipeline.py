@@ -83,12 +83,13 @@ def optimize(
     with observer.step("load model and data"):
         loaded = load(model, keep_defaults=config.keep_defaults)
         session = session_of(loaded, level="none")
-        preset = _preset(config, has_data=calibration is not None)
+        preset = _preset(config, calibration, evaluation)
         check_prune(config, has_data=calibration is not None)
         check_measured(config)
         check_answers(config.labels, config.budget, has_data=calibration is not None or evaluation is not None)
         tunes = preset in ("int8", "weights8", "weights4") or config.prune is not None
-        data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=preset == "int8")
+        made_up = preset == "int8" and config.plan is None
+        data = samples_of(loaded, session, calibration, evaluation, config, tunes=tunes, made_up=made_up)
         ledger = Ledger(loaded, session, data.held_out, data.source, config, observer)
         del session  # with the memory that its activations took
     try:
@@ -113,13 +114,20 @@ def exact_stages(ledger: Ledger) -> None:
     eliminate_channels(ledger)
 
 
-def _preset(config: Config, *, has_data: bool) -> Preset:
-    if config.preset == "int8" and not has_data and not config.allow_unverified:
+def _preset(config: Config, calibration: object, evaluation: object) -> Preset:
+    """What is asked for. A plan holds what data tuned, so data for the verdict is enough beside it."""
+    has_data, planned = calibration is not None, config.plan is not None
+    preset: Preset = config.preset or ("int8" if has_data or planned else "exact")
+    if preset == "int8" and not config.allow_unverified and not has_data and not (planned and evaluation is not None):
+        if planned:
+            raise UsageError(
+                "a plan of int8 needs data for the verdict: pass it (-e DATA on the command line), or take what made-up data "
+                "tells with --allow-unverified"
+            )
         raise UsageError(
             "preset int8 needs calibration data: pass it (-c DATA on the command line), use preset exact, or take what made-up "
             "data gives with --allow-unverified"
         )
-    preset: Preset = config.preset or ("int8" if has_data else "exact")
     if preset == "exact" and (config.plan or config.keep_float):
         raise UsageError(
             "a plan or nodes to keep float make sense with int8, weights8, weights4 or fp16 only: give calibration data, or a preset"

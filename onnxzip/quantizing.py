@@ -21,8 +21,8 @@ from onnxzip.samples import Samples
 AS_FAST = 1 / 1.03
 """Two models are as fast as each other down to this: what a stopwatch tells apart on a machine that others use as well."""
 
-BALANCED = 1 / 1.1
-"""The speed of int8, relative to the best float result, that `--objective balanced` asks for."""
+ASKED = {"speed": 1.0, "balanced": 1 / 1.1}
+"""The speed of int8, relative to the best float result, that an objective asks for; size asks for none."""
 
 
 def quantize_model(ledger: Ledger, preset: Preset, data: Samples, unpruned: ir.Model) -> None:
@@ -39,14 +39,15 @@ def quantize_model(ledger: Ledger, preset: Preset, data: Samples, unpruned: ir.M
         DataError: the model gives NaN or Inf on the data.
     """
     config, observer = ledger.config, ledger.observer
-    if preset == "int8" and data.tuning is None:
+    tuning = () if data.tuning is None and config.plan is not None else data.tuning  # a plan was tuned before
+    if preset == "int8" and tuning is None:
         _quantize(ledger, Choice(None, None, f"not quantized: {data.doubts[0]}"))
-    elif preset == "int8" and data.tuning is not None:
-        if _quantize(ledger, quantize(ledger.best, data.tuning, config, observer)):
+    elif preset == "int8" and tuning is not None:
+        if _quantize(ledger, quantize(ledger.best, tuning, config, observer)):
             stored = dataclasses.replace(config, preset="weights8", plan=None)
             _store_weights(ledger, quantize_weights(ledger.best, stored, data.tuning, observer))
         if config.prune == "auto" and ledger.best is not unpruned and not ledger.stages[-1].kept:
-            _quantize_instead(ledger, unpruned, quantize(unpruned, data.tuning, config, observer))
+            _quantize_instead(ledger, unpruned, quantize(unpruned, tuning, config, observer))
         ledger.notes += data.doubts if ledger.stages[-1].kept else ()
     if preset in ("weights8", "weights4"):
         _quantize(ledger, quantize_weights(ledger.best, config, data.tuning, observer))
@@ -100,7 +101,7 @@ def _store_weights(ledger: Ledger, choice: Choice) -> None:
 
 def _slower(ledger: Ledger, choice: Choice) -> str | None:
     """Why int8 does not pay, or None: the yardstick is the best float result, which may be much faster than the original."""
-    limit = {"speed": 1.0, "balanced": BALANCED}.get(ledger.config.objective)
+    limit = ASKED.get(ledger.config.objective)
     integers = choice.plan is not None and choice.plan.sites
     if choice.model is None or limit is None or not integers:
         return None

@@ -91,7 +91,7 @@ def faster():
 
 
 def test_what_is_slower_than_the_exact_result_says_so(monkeypatch, images):
-    speeds = iter([1.5, 1.4, 1.45, 3.0])
+    speeds = iter([1.5, 1.48, 1.45, 3.0])  # a hair slower is slower: optimize takes it back as well
     monkeypatch.setattr(
         ledger.Ledger,
         "paired",

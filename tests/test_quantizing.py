@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -28,8 +30,8 @@ def net() -> onnx.ModelProto:
     )
 
 
-def optimized(monkeypatch: pytest.MonkeyPatch, int8: float, weights: float, **settings: object) -> onnxzip.Result:
-    """With a stopwatch that finds these speeds, relative to the float result."""
+def stopwatch(monkeypatch: pytest.MonkeyPatch, int8: float, weights: float) -> None:
+    """One that finds these speeds, relative to the float result."""
 
     def paired(
         self: Ledger, before: ir.Model, after: ir.Model, seconds: float = 2.0, confidence: float = 0.95
@@ -39,6 +41,10 @@ def optimized(monkeypatch: pytest.MonkeyPatch, int8: float, weights: float, **se
         return Speed(speedup=found, low=found, high=found, pairs=9)
 
     monkeypatch.setattr(Ledger, "paired", paired)
+
+
+def optimized(monkeypatch: pytest.MonkeyPatch, int8: float, weights: float, **settings: object) -> onnxzip.Result:
+    stopwatch(monkeypatch, int8, weights)
     return onnxzip.optimize(net(), calibration=BATCHES, config=Config(**settings))  # type: ignore[arg-type]
 
 
@@ -86,3 +92,34 @@ def test_for_size_speed_does_not_count(monkeypatch):
     result = optimized(monkeypatch, int8=0.7, weights=1.0, objective="size")
     assert stages(result)["quantize"]
     assert "weights" not in stages(result)
+
+
+def planned(float_model: onnx.ModelProto, path: Path) -> tuple[onnxzip.Result, Config]:
+    """What data gives, and settings that replay its plan."""
+    first = onnxzip.optimize(float_model, BATCHES, evaluation=BATCHES, config=Config(objective="size"))
+    assert first.plan is not None
+    path.write_text(first.plan.to_json(), encoding="utf-8")
+    return first, Config(objective="size", plan=path)
+
+
+def test_a_plan_needs_data_for_the_verdict_alone(tmp_path):
+    float_model = net()
+    first, config = planned(float_model, tmp_path / "plan.json")
+    again = onnxzip.optimize(float_model, evaluation=BATCHES, config=config)
+    assert first.to_proto().SerializeToString() == again.to_proto().SerializeToString()
+    assert preset_of(again) == "int8"
+    assert not any("made-up" in n for n in again.report.record.notes)
+    with pytest.raises(onnxzip.UsageError, match="a plan of int8 needs data for the verdict"):
+        onnxzip.optimize(float_model, config=config)
+    unseen = onnxzip.optimize(float_model, config=dataclasses.replace(config, allow_unverified=True))
+    assert stages(unseen)["quantize"]
+    assert any("made up" in w for w in unseen.verdict.warnings)
+
+
+def test_without_data_a_plan_that_is_slow_gives_way_to_weights_alone(monkeypatch, tmp_path):
+    float_model = net()
+    _, config = planned(float_model, tmp_path / "plan.json")
+    stopwatch(monkeypatch, int8=0.7, weights=1.0)
+    config = dataclasses.replace(config, objective="speed")
+    result = onnxzip.optimize(float_model, evaluation=BATCHES, config=config)
+    assert (stages(result)["quantize"], stages(result)["weights"]) == (False, True)

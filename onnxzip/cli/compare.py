@@ -97,13 +97,13 @@ def compare(
         budget=dataclasses.asdict(budget),
         verdict=result,
     )
+    if not quiet:  # before the reports, which may not fit on the disk
+        output.show(verdict(result, layers=bool(layers) or not result.passed))
     if json:
         output.write(json, document.to_json(record))
     if junit:
         output.write(junit, xml.comparison(record))
     if markdown:
         output.write_markdown(markdown, text.comparison(record))
-    if not quiet:
-        output.show(verdict(result, layers=bool(layers) or not result.passed))
     if not result.passed:
         raise typer.Exit(MISSED)

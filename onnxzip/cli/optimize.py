@@ -135,6 +135,10 @@ def optimize(
         observer=observer(quiet=quiet),
     )
     written = result.save(path) if result.verdict.passed or keep_best else ()
+    if not quiet:  # before the reports, which may not fit on the disk
+        output.show(summary(result.report.record))
+    if not quiet and written:
+        output.show(f"wrote {', '.join(map(str, written))}")
     if json:
         output.write(json, result.report.to_json())
     if junit:
@@ -145,10 +149,6 @@ def optimize(
         output.write(report, result.report.to_html())
     if save_plan and result.plan is not None:
         output.write(save_plan, result.plan.to_json())
-    if not quiet:
-        output.show(summary(result.report.record))
-    if not quiet and written:
-        output.show(f"wrote {', '.join(map(str, written))}")
     if save_plan and result.plan is None:
         complain(f"{save_plan} was not written: nothing was quantized, so there is no plan")
     if not result.verdict.passed:

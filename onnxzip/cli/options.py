@@ -157,7 +157,13 @@ KeepFloat = Annotated[
         help="Nodes that stay float: a regular expression over names, or an operator. Repeatable.",
     ),
 ]
-Plan = Annotated[Path | None, _option("--plan", help="Replay this quantization plan (JSON) instead of making one.")]
+Plan = Annotated[
+    Path | None,
+    _option(
+        "--plan",
+        help="Replay this quantization plan (JSON) instead of making one. Data for the verdict (-e) is enough then.",
+    ),
+]
 SavePlan = Annotated[
     Path | None, _option("--save-plan", help="Write the quantization plan (JSON): to read, review, edit and replay.")
 ]

@@ -22,7 +22,7 @@ def model_path(model: Path, out: Path | None, *, force: bool) -> Path:
     """The path of the resulting model.
 
     Raises:
-        UsageError: it would overwrite the input or its weights, or another file without `force`, or has no folder to land in.
+        UsageError: it would overwrite the input or its weights, or another file without `force`, or has no folder to land in that can be written to.
     """
     if model.is_dir():
         raise UsageError(f"{model}: this is a folder. Give the path of the .onnx file inside it.")
@@ -43,7 +43,7 @@ def check_side_files(
     """Reports and plans need a folder to land in (unless `new_folders` will be made), and may land on nothing that is read or written otherwise.
 
     Raises:
-        UsageError: they would, would overwrite a file without `force`, or one that holds weights of a model that is read.
+        UsageError: they would, would overwrite a file without `force` or one that holds weights of a model that is read, or the folder cannot be written to.
     """
     taken = {p.resolve() for p in read if p is not None}
     for path in written:
@@ -64,7 +64,7 @@ def check_samples(folder: Path | None, *, force: bool) -> None:
     """Samples land in a folder of their own.
 
     Raises:
-        UsageError: it is a file, or not empty without `force`, or has no folder to land in.
+        UsageError: it is a file, or not empty without `force`, or has no folder to land in that can be written to.
     """
     if folder is None:
         return
@@ -74,6 +74,7 @@ def check_samples(folder: Path | None, *, force: bool) -> None:
         raise UsageError(f"{folder} is not empty. Choose another folder, or replace the samples in it with --force.")
     if not folder.parent.is_dir():
         raise UsageError(f"{folder}: the folder {folder.parent} does not exist. Create it first.")
+    _check_writable(folder, folder if folder.is_dir() else folder.parent)
 
 
 def check_report() -> None:
@@ -125,12 +126,13 @@ def make_folder(folder: Path) -> None:
     """Make a folder that results go to.
 
     Raises:
-        UsageError: it cannot be made.
+        UsageError: it cannot be made, or not be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: the folder cannot be made ({error.strerror or error})") from error
+    _check_writable(folder, folder)
 
 
 def step_summary() -> Path | None:
@@ -178,3 +180,12 @@ def _check_folder(path: Path) -> None:
         raise UsageError(f"{path}: this is a folder. Give the name of the file to write.")
     if not path.parent.is_dir():
         raise UsageError(f"{path}: the folder {path.parent} does not exist. Create it first.")
+    _check_writable(path, path.parent)
+
+
+def _check_writable(path: Path, folder: Path) -> None:
+    """Files are written beside their place and then moved there, so the folder decides."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{path}: the folder {folder} cannot be written to. Choose another one, or change its permissions."
+        )

@@ -6,10 +6,12 @@ text. All charts are narrow, with labels above their bars: as legible on a phone
 
 from __future__ import annotations
 
+import contextlib
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -156,12 +158,14 @@ def _width(text: str, points: float) -> float:
     from matplotlib.textpath import text_to_path
 
     font = FontProperties(family=_SETTINGS["font.family"], size=points)
-    width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
+    with any_glyph():
+        width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
     return width
 
 
 def _shorten(label: str, room: float) -> str:
-    """The label without its middle, where it is too wide: what tells layers apart is mostly at an end."""
+    """The label on one line; without its middle, where it is too wide: what tells layers apart is mostly at an end."""
+    label = " ".join(label.split())
     wide = _width(label, LABEL)
     if wide <= room:
         return label
@@ -193,11 +197,19 @@ def needs_extra() -> UsageError:
     return UsageError("an HTML report needs jinja2 and matplotlib: pip install 'onnxzip[report]'")
 
 
+@contextlib.contextmanager
+def any_glyph() -> Iterator[None]:
+    """No warning of characters that matplotlib's font lacks: names are the user's text, and in SVG the reader's own font draws them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        yield
+
+
 def _finish(figure: Figure, key: str, title: str, description: str) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": key}):
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": key}), any_glyph():
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=nothing)
     return _inline(buffer.getvalue(), key, title, description)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from onnxzip.records import OutputMetrics, RunRecord, StageRecord, Verdict, WorstSample
 from onnxzip.report import layers as depth
-from onnxzip.report.words import change, decibels, share, size
+from onnxzip.report.words import change, decibels, samples, share, size
 
 MOST_OUTPUTS = 6
 """Outputs shown; the worst come first, all of them are in the JSON."""
@@ -175,6 +175,5 @@ def _headline(result: Verdict, what: str) -> Text:
         return Text(f"{what}: FAILED", style="bold red")
     if not result.verified:
         return Text(f"{what}: passed in structure only, NOT verified by numbers", style="bold yellow")
-    samples = "sample" if result.samples == 1 else "samples"
-    compared = f"compared with the original on {result.samples} {result.data} {samples}"
+    compared = f"compared with the original on {samples(result.samples, result.data)}"
     return Text(f"{what}: PASSED, {compared}", style="bold green")

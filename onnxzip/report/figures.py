@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxzip.records import RunRecord, Verdict
 from onnxzip.report.shapes import Card
-from onnxzip.report.words import change, decibels, share, size
+from onnxzip.report.words import change, decibels, samples, share, size
 
 _STATES = {
     "passed": ("Passed", "✓"),
@@ -37,7 +37,7 @@ def state_of(verdict: Verdict) -> str:
 def _sentence(verdict: Verdict, state: str) -> str:
     if state == "structure" or not verdict.verified:
         return "Numbers could not be compared."
-    compared = f"Compared with the original on {verdict.samples:,} {verdict.data} samples"
+    compared = f"Compared with the original on {samples(verdict.samples, verdict.data)}"
     return f"{compared}: every limit of the budget holds." if state == "passed" else f"{compared}."
 
 

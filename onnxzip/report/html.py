@@ -101,12 +101,13 @@ def worst_table(verdict: Verdict) -> Table | None:
     worst = verdict.worst
     if not worst:
         return None
+    decided = any(o.agreement is not None for o in verdict.outputs)
     labelled = any(w.lost is not None for w in worst)
     columns = (
         "sample",
         "batch",
         "row",
-        "decisions that differ",
+        *(("decisions that differ",) if decided else ()),
         "relative error",
         *(("lost by the labels",) if labelled else ()),
     )
@@ -115,14 +116,17 @@ def worst_table(verdict: Verdict) -> Table | None:
             f"{w.index:,}",
             str(w.batch),
             str(w.row),
-            share(w.disagreement),
+            *((share(w.disagreement),) if decided else ()),
             f"{100 * math.sqrt(w.error):.3g} %",
             *((("yes" if w.lost else "no") if w.lost is not None else "–",) if labelled else ()),
         )
         for w in worst
     )
     return Table(
-        "The worst samples, worst first; counted from 0 in the order of the data", columns, rows, frozenset(range(5))
+        "The worst samples, worst first; counted from 0 in the order of the data",
+        columns,
+        rows,
+        frozenset(range(4 + decided)),
     )
 
 

@@ -9,7 +9,7 @@ from onnxzip.records import Details, LayerError, Range, RunRecord, Sensitivity
 from onnxzip.report.charts import Bar, Span, bars, course, spans
 from onnxzip.report.labels import MOST, short_names
 from onnxzip.report.shapes import Chart, Table
-from onnxzip.report.words import decibels, short_share
+from onnxzip.report.words import decibels, samples, short_share
 
 
 def loss_text(record: RunRecord) -> str:
@@ -17,7 +17,7 @@ def loss_text(record: RunRecord) -> str:
     details = record.details
     if details is None or not (details.ranges or details.sensitivity or details.layers):
         return ""
-    words = [f"Seen on {details.samples} {details.source} samples."]
+    words = [f"Seen on {samples(details.samples, details.source)}."]
     tried = [s for s in record.stages if s.name in ("quantize", "weights")]
     if tried and not any(s.kept for s in tried):
         words.append("It is about the model that was taken back.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onnxzip.errors import UsageError
 from onnxzip.explored import SAME_DB, Exploration, Point
+from onnxzip.report.charts import any_glyph
 from onnxzip.report.label_places import places
 from onnxzip.report.words import size
 
@@ -64,7 +65,7 @@ def plot(record: Exploration, kind: Literal["svg", "png"] = "svg") -> bytes:
     if any(p.speed is not None for p in points):
         panels.append(("speed-up, × (more is better)", _speedup, _interval, 1))  # type: ignore[arg-type]
     buffer = io.BytesIO()
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(_SETTINGS), any_glyph():
         figure = _figure(record, points, panels)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type")) if kind == "svg" else {"Software": None}
         figure.savefig(buffer, format=kind, dpi=150, metadata=nothing)
@@ -107,6 +108,7 @@ def _dress(axis: Axes, title: str, bounds: tuple[float, float]) -> None:
     axis.set_axisbelow(True)
     axis.margins(x=0.1)
     axis.tick_params(colors=MUTED, labelsize=8.5, length=0)
+    axis.ticklabel_format(useOffset=False)
     for side, spine in axis.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(OTHER)
@@ -151,7 +153,7 @@ def _label(
         text = axis.text(0, 0, p.name, fontsize=8)
         extent = text.get_window_extent(canvas.get_renderer())
         text.remove()
-        sizes.append((extent.width + 2, extent.height + 2))
+        sizes.append((extent.width + 8, extent.height + 2))  # two names side by side are two words
     frame = axis.get_window_extent()
     boxes = places(where, sizes, (frame.x0, frame.y0, frame.x1, frame.y1), 7 * pixels, [(left, up)])  # type: ignore[arg-type]
     back = axis.transData.inverted().transform
@@ -197,7 +199,7 @@ def _words(record: Exploration) -> str:
 
 def _bounds(record: Exploration, points: Sequence[Point]) -> tuple[float, float]:
     values = [_y(record, p) for p in points] + [_equal(record)]
-    room = max(max(values) - min(values), 1.0)
+    room = max(max(values) - min(values), 5.0)  # of a percent or dB: where all are alike, that is what is seen
     return min(values) - 0.14 * room, max(values) + 0.12 * room
 
 

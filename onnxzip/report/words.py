@@ -66,9 +66,19 @@ def microseconds(value: float) -> str:
 def short_share(value: float) -> str:
     """A share in percent with two digits that count, however small.
 
-    >>> short_share(0.25), short_share(0.0123), short_share(0.00003), short_share(0), short_share(0.25e-6)
-    ('25 %', '1.2 %', '0.003 %', '0 %', '< 0.0001 %')
+    >>> short_share(0.25), short_share(0.007), short_share(0.00003), short_share(0), short_share(0.25e-6), short_share(1.5)
+    ('25 %', '0.70 %', '0.0030 %', '0 %', '< 0.0001 %', '150 %')
     """
     if 0 < value < 1e-6:
         return "< 0.0001 %"
-    return f"{100 * value:.2g} %" if value < 0.995 else f"{100 * value:.0f} %"
+    percent = 100 * value
+    return f"{percent:#.2g}".rstrip(".") + " %" if 0 < percent < 99.5 else f"{percent:.0f} %"
+
+
+def samples(count: int, kind: str) -> str:
+    """So many samples.
+
+    >>> samples(1, "held-out"), samples(1200, "given")
+    ('1 held-out sample', '1,200 given samples')
+    """
+    return f"{count:,} {kind} sample{'s' if count != 1 else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -252,6 +253,37 @@ def test_reports_overwrite_nothing(small, tmp_path):
         assert onnxzip("optimize", DENSE, "-o", out, *args).exit_code == 2
     assert taken.read_text() == "mine"
     assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["-o", "--json", "--report", "--save-plan", "--save-worst"])
+def test_a_folder_that_is_read_only_is_named_before_any_work_is_done(monkeypatch, tmp_path, option):
+    locked, free = tmp_path / "locked", tmp_path / "free"
+    locked.mkdir()
+    free.mkdir()
+    rights = os.access
+    monkeypatch.setattr(os, "access", lambda path, *a, **k: Path(path) != locked and rights(path, *a, **k))  # root may
+    monkeypatch.setattr("onnxzip.pipeline.optimize", lambda *_, **__: pytest.fail("it was begun"))
+    args = ([] if option == "-o" else ["-o", free / "out.onnx"]) + [option, locked / "x"]
+    result = onnxzip("optimize", DENSE, "-c", CALIBRATION, *args)
+    assert result.exit_code == 2, result.output
+    assert f"{locked} cannot be written to" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_was_done_is_shown_though_a_report_cannot_be_written(monkeypatch, small, tmp_path):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("onnxzip.files.write_bytes", full)
+    out = tmp_path / "out.onnx"
+    result = onnxzip("optimize", small, "-o", out, "--json", tmp_path / "a.json")
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+    assert "verdict: PASSED" in result.stdout
+    assert f"wrote {out}" in result.stdout.replace("\n", "")
+    result = onnxzip("compare", small, out, "--markdown", tmp_path / "a.md")
+    assert result.exit_code == 2
+    assert "verdict: PASSED" in result.stdout
 
 
 def test_external_data_of_the_input_is_never_overwritten(tmp_path):

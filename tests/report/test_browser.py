@@ -79,6 +79,8 @@ def test_nothing_overflows_and_nothing_is_fetched(browser, files, name, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(TOO_WIDE) == []
     assert page.evaluate(TEXTS_THAT_TOUCH) == []
+    captions = [c.bounding_box() for c in page.query_selector_all("caption span")]
+    assert all(box["x"] + box["width"] <= width for box in captions)  # whole, also where their table scrolls
     assert asked == [files[name].as_uri()]
     assert errors == []
     page.close()

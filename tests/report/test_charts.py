@@ -55,6 +55,11 @@ def test_names_are_shown_as_they_are_or_without_their_middle():
     assert second.endswith("break_")
 
 
+def test_a_label_stays_on_its_line_and_characters_that_the_font_lacks_are_the_readers_font():
+    svg = bars("k", [Bar("one\n two\t漢字 🙂", (1.0,), "")], "t", "d")  # a warning would fail the test
+    assert texts(svg)[0] == "one two 漢字 🙂"
+
+
 def test_a_chart_is_named_and_takes_the_colours_and_the_font_of_the_page():
     svg = parts("k", [Bar("a", (3.0, 1.0), "4 → 3")], "a <title>", "what & why")
     root = ET.fromstring(svg)

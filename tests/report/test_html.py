@@ -139,10 +139,15 @@ def test_the_worst_samples_are_shown_where_they_were_kept():
     from onnxzip.report.html import worst_table
 
     sample = SimpleNamespace(index=1234, batch=2, row=7, disagreement=1.0, error=0.04, errors={}, lost=True)
-    table = worst_table(SimpleNamespace(worst=(sample,)))
+    outputs = (SimpleNamespace(agreement=None), SimpleNamespace(agreement=0.9))
+    table = worst_table(SimpleNamespace(worst=(sample,), outputs=outputs))
     assert table.rows == (("1,234", "2", "7", "100.0 %", "20 %", "yes"),)
     unlabelled = SimpleNamespace(**{**vars(sample), "lost": None, "error": math.inf})
-    assert worst_table(SimpleNamespace(worst=(unlabelled,))).rows == (("1,234", "2", "7", "100.0 %", "inf %"),)
+    seen = worst_table(SimpleNamespace(worst=(unlabelled,), outputs=outputs))
+    assert seen.rows == (("1,234", "2", "7", "100.0 %", "inf %"),)
+    undecided = worst_table(SimpleNamespace(worst=(unlabelled,), outputs=outputs[:1]))  # no output takes decisions
+    assert undecided.columns == ("sample", "batch", "row", "relative error")
+    assert undecided.rows == (("1,234", "2", "7", "inf %"),)
     assert worst_table(SimpleNamespace(worst=())) is None
 
 

@@ -32,6 +32,25 @@ def matplotlib():
 
 
 @pytest.mark.usefixtures("matplotlib")
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_a_name_may_hold_characters_that_the_font_lacks(kind):
+    assert plot(dataclasses.replace(exploration(), source="漢字 🙂.onnx"), kind)  # a warning would fail the test
+
+
+@pytest.mark.usefixtures("matplotlib")
+def test_points_that_are_all_alike_have_an_axis_that_can_be_read():
+    same = []
+    for p in exploration().points:
+        if p.verdict is not None:
+            outputs = tuple(dataclasses.replace(o, agreement=1.0) for o in p.verdict.outputs)
+            same.append(dataclasses.replace(p, verdict=dataclasses.replace(p.verdict, outputs=outputs)))
+    assert {p.agreement for p in same} == {1.0}
+    words = texts(dataclasses.replace(exploration(), points=tuple(same)))
+    assert any(float(w) == 100 for w in words if re.fullmatch(r"[0-9.]+", w))
+    assert not [w for w in words if re.match(r"[+−][0-9]", w)]  # no offset, nothing below 0 %
+
+
+@pytest.mark.usefixtures("matplotlib")
 def test_both_panels_name_every_point_that_was_judged():
     shown = texts(exploration())
     for name in ("exact", "int8", "weights8", "prune 0.3", "prune 0.5 + int8"):
