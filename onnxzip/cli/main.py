@@ -12,7 +12,7 @@ from onnxzip.cli import check, compare, explore, init, inspect, optimize
 app = typer.Typer(
     name="onnxzip",
     help="Smaller, faster ONNX models, proven on real data to do what the original did.",
-    epilog="Exit codes: 0 passed, 1 the budget was missed, 2 wrong usage or input, 3 internal error, 130 interrupted.",
+    epilog="Exit codes: 0 passed, 1 the budget was missed or is not settled by the data, 2 wrong usage or input, 3 internal error, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
