@@ -137,7 +137,7 @@ class Config:
             and outputs as they are), or None: "int8" with data, else "exact".
         target: where the model will run; decides dtypes and placement of int8. "cpu" (onnxruntime on this CPU), "cpu-avx2" (x86 without VNNI),
             "arm64", "tensorrt", "openvino", "qnn" (8-bit activations), "qnn16" (16-bit activations, 8-bit weights).
-        objective: "speed": int8 is kept only where it is at least as fast as the exact float result, and pruning leaves a few spare channels where
+        objective: "speed": int8 is kept only where it is at least as fast as the exact float result (else its weights alone are stored in int8, where that costs no time), and pruning leaves a few spare channels where
             odd widths would run slower; "balanced": int8 may be up to a tenth slower than that, for it is a quarter of the size; "size": speed does not
             count, and every spare channel goes.
         prefer: "bytes": exact rewriting never makes the file larger; "nodes": constants are folded, weights are fused,

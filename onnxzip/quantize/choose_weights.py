@@ -26,7 +26,7 @@ from onnxzip.quantize.weights_only import Layer, Pair, base_plan, in_eight_bits,
 from onnxzip.runtime import Batch
 
 FEWEST, MOST = 1024, 16384
-"""Rows a layer that are looked at: `PLENTY` for each column of the widest layer, within these."""
+"""Rows a layer that are looked at for 4 bits: `PLENTY` for each column of the widest layer, within these."""
 
 
 def quantize_weights(

@@ -3,9 +3,9 @@
  1. int8, a scale for each output channel; tables by row. float16 scales where that loses nothing and saves bytes.
  2. uint4 in blocks (`onnxzip.quantize.blocks`), for a MatMul, Gemm or Conv that sums up at least `SMALLEST` channels, and for a table
     whose rows are a multiple of a block (of nearest integers). The block size is the one with the least error · 4^(bits a weight): a bit is worth 6 dB elsewhere too.
-Both are rounded so that errors make up for each other (`onnxzip.quantize.gptq4`), on moments from data or on assumed ones
-(`onnxzip.quantize.assumed`). Moments from fewer than 2 K rows for K columns are used only where the grid that half of the rows gave is
-better than the nearest integers on the other half.
+Both are rounded so that errors make up for each other, on moments from data or on assumed ones (`onnxzip.quantize.assumed`). Where all weights have 8 bits
+and there is data, that is done as for int8 (`onnxzip.quantize.refine`); in all other cases by `onnxzip.quantize.gptq4`: moments from fewer than 2 K rows for K columns
+are then used only where the grid that half of the rows gave is better than the nearest integers on the other half.
 """
 
 from __future__ import annotations

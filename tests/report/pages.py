@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from onnxzip.records import (
@@ -20,23 +21,14 @@ from onnxzip.records import (
     Verdict,
     Width,
 )
+from tests.report.records import SCORES
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
 LONG = "a/" * 40 + "very_long_name_without_any_break_" * 6
 
 
 def verdict(**fields: object) -> Verdict:
-    output = OutputMetrics(
-        name=HOSTILE,
-        max_abs_error=0.25,
-        max_rel_error=0.01,
-        sqnr_db=31.25,
-        cosine=0.999,
-        agreement=0.984,
-        agreement_low=0.967,
-        agreement_high=0.992,
-        decisions=450,
-    )
+    output = dataclasses.replace(SCORES, name=HOSTILE)
     exact = OutputMetrics(name=LONG, max_abs_error=0.0, max_rel_error=0.0, sqnr_db=math.inf, cosine=1.0)
     known = {
         "passed": True,

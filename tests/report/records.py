@@ -9,25 +9,26 @@ from onnxzip.config import Config
 from onnxzip.explored import Exploration, Point, figures, front
 from onnxzip.records import OutputMetrics, Speed, Verdict
 
+SCORES = OutputMetrics(
+    name="scores",
+    max_abs_error=0.25,
+    max_rel_error=0.01,
+    sqnr_db=31.25,
+    cosine=0.999,
+    agreement=0.984,
+    agreement_low=0.967,
+    agreement_high=0.992,
+    decisions=450,
+)
+
 
 def verdict(**fields: object) -> Verdict:
-    output = OutputMetrics(
-        name="scores",
-        max_abs_error=0.25,
-        max_rel_error=0.01,
-        sqnr_db=31.25,
-        cosine=0.999,
-        agreement=0.984,
-        agreement_low=0.967,
-        agreement_high=0.992,
-        decisions=450,
-    )
     given = {
         "passed": True,
         "verified": True,
         "data": "given",
         "samples": 450,
-        "outputs": (output,),
+        "outputs": (SCORES,),
         "size_ratio": 0.26,
     }
     return Verdict(**{**given, **fields})

@@ -10,27 +10,17 @@ import pytest
 
 from onnxzip.records import Facts, OutputMetrics, PassRecord, RunRecord, Speed, StageRecord, Verdict
 from onnxzip.report import Report
+from tests.report.records import SCORES
 
 
 def record(**verdict: object) -> RunRecord:
-    output = OutputMetrics(
-        name="scores",
-        max_abs_error=0.25,
-        max_rel_error=0.01,
-        sqnr_db=31.25,
-        cosine=0.999,
-        agreement=0.984,
-        agreement_low=0.967,
-        agreement_high=0.992,
-        decisions=450,
-    )
     exact = OutputMetrics(name="boxes", max_abs_error=0.0, max_rel_error=0.0, sqnr_db=math.inf, cosine=1.0)
     fields = {
         "passed": True,
         "verified": True,
         "data": "held-out",
         "samples": 450,
-        "outputs": (output, exact),
+        "outputs": (SCORES, exact),
         "size_ratio": 0.26,
         "speed": Speed(speedup=2.1, low=2.0, high=2.2, pairs=40),
         **verdict,
